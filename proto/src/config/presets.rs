@@ -1,0 +1,49 @@
+//! The named sizes of `model.preset`.
+
+use super::sections::ModelSection;
+
+/// The names of the presets, smallest last.
+pub const PRESETS: [&str; 3] = ["albef-base", "albef-small", "albef-tiny"];
+
+/// The sizes of a preset, or none for an unknown name.
+///
+/// `albef-base` has the sizes published for ALBEF pre-training (Li et al., 2021, section 3.1 and 3.5): ViT-B/16 at
+/// 256 pixels and BERT-base split 6/6.
+pub fn preset(name: &str) -> Option<ModelSection> {
+    let base = ModelSection { preset: name.into(), ..ModelSection::default() };
+    match name {
+        "albef-base" => Some(base),
+        "albef-small" => Some(ModelSection {
+            image_size: 128,
+            patch_size: 16,
+            vision_width: 384,
+            vision_depth: 6,
+            vision_heads: 6,
+            text_width: 384,
+            text_depth: 3,
+            fusion_depth: 3,
+            text_heads: 6,
+            text_hidden: 1536,
+            positions: 64,
+            ..base
+        }),
+        "albef-tiny" => Some(ModelSection {
+            image_size: 40,
+            patch_size: 8,
+            vision_width: 128,
+            vision_depth: 4,
+            vision_heads: 4,
+            text_width: 128,
+            text_depth: 2,
+            fusion_depth: 1,
+            text_heads: 4,
+            text_hidden: 512,
+            vocabulary: 4_000,
+            positions: 32,
+            embed_width: 128,
+            dropout: 0.0,
+            ..base
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,196 @@
+//! Every knob of a run: type, default, documentation. Nothing else in Tandem holds a default of these.
+
+use super::choice::choices;
+use super::section::sections;
+
+choices! {
+    /// Where tensors live.
+    Device { Cpu = "cpu", Cuda = "cuda" }
+    /// The dtype of matrix products; weights, optimizer and losses stay in f32.
+    Precision { F32 = "f32", Bf16 = "bf16" }
+    /// Which published behaviour the step has.
+    Semantics { Global = "global", Paper = "paper" }
+    /// What the queue holds before the first step.
+    QueueStart { Empty = "empty", Random = "random" }
+}
+
+sections! {
+    /// The run as a whole.
+    run: RunSection {
+        /// The run's name, in logs, metrics and pages.
+        name: String = "run".into(),
+        /// Folder or URL (file, s3, gs, az) that receives checkpoints, metrics and logs.
+        output: String = "runs/run".into(),
+        /// Seed of everything random: order, augmentation, masks, negatives, dropout, initial weights.
+        seed: u64 = 0,
+        /// Workers that a generation needs; the coordinator waits for them.
+        workers: u32 = 1,
+        /// Where tensors live: cpu or cuda. A run that asks for cuda never falls back to cpu.
+        device: Device = Device::Cpu,
+        /// Threads of each worker's tensor kernels; 0 divides the host's cores by its workers.
+        threads: u32 = 0,
+    }
+    /// The dataset and how it is read.
+    data: DataSection {
+        /// Folder, file or URL of the training set's parquet files; an index made by `tandem data index` is used where there is one.
+        train: String = String::new(),
+        /// Column with the encoded image; empty finds the first of jpg, png, webp, image.
+        image_column: String = String::new(),
+        /// Column with the caption.
+        caption_column: String = "caption".into(),
+        /// Fixed streams of rows that fill the global batch; part of the run, unlike the number of workers, which it bounds.
+        lanes: u32 = 8,
+        /// Row groups that are shuffled together inside a lane; more mixes better and holds more in memory.
+        window: u32 = 8,
+        /// Batches that are decoded ahead of the step.
+        prefetch: u32 = 4,
+        /// Threads that decode, per worker; 0 takes the tensor threads' number.
+        decode_threads: u32 = 0,
+        /// Largest image that is decoded, in pixels.
+        max_pixels: u64 = 64_000_000,
+        /// Share of rows that may be replaced because they can't be decoded; beyond it (and 10 rows) the run fails.
+        substitution_budget: f64 = 0.01,
+    }
+    /// Captions to tokens.
+    text: TextSection {
+        /// A BERT vocab.txt or a tokenizer.json, as a path or URL.
+        tokenizer: String = String::new(),
+        /// Tokens per caption, with [CLS] and [SEP]; longer captions are cut.
+        max_tokens: u32 = 30,
+    }
+    /// Random changes of the training images, after ALBEF's pre-training transform.
+    augment: AugmentSection {
+        /// Smallest share of the image's area that a random crop keeps; 1 turns cropping off.
+        min_crop: f64 = 0.2,
+        /// Probability of a horizontal flip.
+        flip: f64 = 0.5,
+        /// RandAugment: operations per image; 0 turns it off.
+        operations: u32 = 2,
+        /// RandAugment: strength of each operation, 0 to 10.
+        magnitude: u32 = 7,
+        /// RandAugment: the operations that are drawn from.
+        choose_from: Vec<String> = [
+            "identity", "auto_contrast", "equalize", "brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
+        ].map(String::from).to_vec(),
+        /// Probability of turning the image grey.
+        grey: f64 = 0.0,
+        /// Strength of random brightness, contrast, saturation and channel gain, 0 to 1; 0 turns it off.
+        color: f64 = 0.0,
+        /// Mean of the channels R, G, B in 0..1, subtracted.
+        mean: [f64; 3] = [0.48145466, 0.4578275, 0.40821073],
+        /// Standard deviation of the channels R, G, B in 0..1, divided by.
+        std: [f64; 3] = [0.26862954, 0.26130258, 0.27577711],
+    }
+    /// The network's sizes. A preset sets all of them; a size that is given wins over the preset.
+    model: ModelSection {
+        /// albef-base (the published sizes), albef-small or albef-tiny.
+        preset: String = "albef-base".into(),
+        /// Side of the square input image, in pixels.
+        image_size: u32 = 256,
+        /// Side of a patch, in pixels; divides image_size.
+        patch_size: u32 = 16,
+        /// Width of the image encoder.
+        vision_width: u32 = 768,
+        /// Blocks of the image encoder.
+        vision_depth: u32 = 12,
+        /// Attention heads of the image encoder.
+        vision_heads: u32 = 12,
+        /// Width of the text and fusion layers.
+        text_width: u32 = 768,
+        /// Layers of the text encoder.
+        text_depth: u32 = 6,
+        /// Layers of the fusion encoder, which follow the text layers.
+        fusion_depth: u32 = 6,
+        /// Attention heads of the text and fusion layers.
+        text_heads: u32 = 12,
+        /// Width of the hidden layer of the text and fusion layers' MLP.
+        text_hidden: u32 = 3072,
+        /// Entries of the vocabulary; has to equal the tokenizer's.
+        vocabulary: u32 = 30_522,
+        /// Rows of the text position table; at least text.max_tokens.
+        positions: u32 = 512,
+        /// Width of the shared space of images and texts.
+        embed_width: u32 = 256,
+        /// Dropout probability of the text and fusion layers.
+        dropout: f64 = 0.1,
+    }
+    /// ALBEF's losses.
+    objective: ObjectiveSection {
+        /// global: contrastive keys are the whole global batch and the queue; paper: the local batch and the queue, as the published code does.
+        semantics: Semantics = Semantics::Global,
+        /// Capacity of the queue, in pairs; 0 means none.
+        queue: u32 = 65_536,
+        /// What the queue holds before the first step: empty, or random unit vectors as the published code.
+        queue_start: QueueStart = QueueStart::Empty,
+        /// First value of the learned temperature.
+        temperature: f64 = 0.07,
+        /// The temperature is clamped to at least this.
+        min_temperature: f64 = 0.001,
+        /// The temperature is clamped to at most this.
+        max_temperature: f64 = 0.5,
+        /// Momentum of the teacher's moving average.
+        momentum: f64 = 0.995,
+        /// Weight of the teacher's soft targets after the ramp.
+        alpha: f64 = 0.4,
+        /// Steps over which alpha grows from 0; 0 means one epoch, as published.
+        alpha_ramp: u64 = 0,
+        /// Probability that a token is masked.
+        mask_probability: f64 = 0.15,
+    }
+    /// AdamW and its schedule.
+    optimizer: OptimizerSection {
+        /// Pairs of one global step, over all workers; a multiple of data.lanes.
+        batch: u32 = 512,
+        /// Optimizer updates of the whole run.
+        steps: u64 = 100_000,
+        /// Learning rate after the warm-up.
+        learning_rate: f64 = 1e-4,
+        /// Learning rate at the end of the cosine.
+        min_learning_rate: f64 = 1e-5,
+        /// Steps of linear warm-up from warmup_learning_rate.
+        warmup: u64 = 1_000,
+        /// Learning rate of the first step of the warm-up.
+        warmup_learning_rate: f64 = 1e-5,
+        /// Decoupled weight decay of all tensors but biases and one-dimensional ones.
+        weight_decay: f64 = 0.02,
+        /// AdamW's first decay rate.
+        beta1: f64 = 0.9,
+        /// AdamW's second decay rate.
+        beta2: f64 = 0.999,
+        /// AdamW's epsilon, added after the square root.
+        epsilon: f64 = 1e-8,
+        /// Largest L2 norm of the whole gradient; 0 turns clipping off.
+        clip_norm: f64 = 0.0,
+        /// The dtype of matrix products: f32 or bf16 (autocast).
+        precision: Precision = Precision::F32,
+        /// Size of a bucket of gradients that is reduced while backward goes on, in MiB.
+        bucket_mib: u32 = 25,
+    }
+    /// Checkpoints.
+    checkpoint: CheckpointSection {
+        /// Steps between checkpoints; 0 writes one only at the end and on request.
+        every: u64 = 1_000,
+        /// Newest committed checkpoints that are kept.
+        keep: u32 = 3,
+    }
+    /// Metrics.
+    metrics: MetricsSection {
+        /// Steps between two reported lines of metrics.
+        every: u64 = 10,
+    }
+    /// Coordinator, workers and the group that they form.
+    cluster: ClusterSection {
+        /// Address that the coordinator listens on; port 0 takes a free one.
+        listen: String = "127.0.0.1:0".into(),
+        /// Address or host name whose interface carries collectives between workers.
+        interface: String = "127.0.0.1".into(),
+        /// Milliseconds between a worker's heartbeats.
+        heartbeat_ms: u32 = 500,
+        /// Seconds without a heartbeat after which a worker counts as lost.
+        lost_after: f64 = 20.0,
+        /// Seconds after which a collective that does not end is an error.
+        collective_timeout: f64 = 300.0,
+        /// Seconds that a worker tries to reach the coordinator before it gives up.
+        connect_timeout: f64 = 30.0,
+    }
+}
