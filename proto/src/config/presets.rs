@@ -42,6 +42,7 @@ pub fn preset(name: &str) -> Option<ModelSection> {
             positions: 32,
             embed_width: 128,
             dropout: 0.0,
+            init_std: 0.06,
             ..base
         }),
         _ => None,

@@ -113,6 +113,8 @@ sections! {
         embed_width: u32 = 256,
         /// Dropout probability of the text and fusion layers.
         dropout: f64 = 0.1,
+        /// Standard deviation of the first weights; narrow networks that train briefly want more than the published 0.02.
+        init_std: f64 = 0.02,
     }
     /// ALBEF's losses.
     objective: ObjectiveSection {
