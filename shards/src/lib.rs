@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The dataset as data: what is where, which pair stands in which slot, and from stored bytes to pixels and tokens.
+//!
+//! Invariants of absence: no tensor library, no rpc.
+
+pub mod keyed;

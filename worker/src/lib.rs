@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Training: networks, objectives, the step and the loop around it.
+//!
+//! `step.rs` is the paper's pseudocode and `train.rs` the loop; one OS thread owns every tensor and the process group.
+
+pub mod batch;
+pub mod error;
+pub mod masking;
+pub mod models;
+pub mod objective;
+pub mod optimizer;
+pub mod queue;
+pub mod schedule;
+pub mod state;
+pub mod step;
+pub mod vote;
+pub mod weights;
+
+#[cfg(test)]
+mod golden;
+
+pub use error::{Error, Result};

@@ -1,0 +1,123 @@
+//! Everything that changes the next loss, in one place: student, teacher, optimizer, queue and step.
+
+use crate::error::{Error, Result};
+use crate::models::albef::{Albef, averaged};
+use crate::optimizer::Optimizer;
+use crate::queue::Queue;
+use crate::weights::Weights;
+use proto::{GlobalStep, RunConfig};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+/// The committed state of a run. Only the commit of a step changes it.
+///
+/// Between steps it stands where the published loop stands after its in-place preparations: the temperature is clamped and the
+/// teacher has taken its average of the student, so that a step reads state and changes none.
+#[derive(Debug)]
+pub struct State {
+    /// Trained parameters by published name, temperature and matching head among them.
+    pub student: Weights,
+    /// Their moving average, where they have one.
+    pub teacher: Weights,
+    /// Moments.
+    pub optimizer: Optimizer,
+    /// Past teacher features.
+    pub queue: Queue,
+    /// Committed updates.
+    pub step: GlobalStep,
+}
+
+/// The small part of a [`State`], beside its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counters {
+    /// Committed updates.
+    pub step: GlobalStep,
+    /// Updates of the optimizer.
+    pub optimizer_step: u64,
+    /// Where the queue's next feature goes.
+    pub queue_pointer: i64,
+    /// Features in the queue.
+    pub queue_filled: i64,
+}
+
+impl State {
+    /// The state before the first step: fresh student, the teacher its copy.
+    ///
+    /// # Errors
+    /// Those of tensor operations.
+    pub fn new(config: &RunConfig, device: Device) -> Result<Self> {
+        let weights = Albef::fresh(&config.model, &config.objective, config.run.seed)?;
+        let queue = Queue::new(
+            config.objective.queue.into(),
+            config.model.embed_width.into(),
+            config.objective.queue_start,
+            config.run.seed,
+            Kind::Float,
+        );
+        let teacher = weights.copy_where(averaged);
+        Ok(Self::from_parts(weights, teacher, queue, device))
+    }
+
+    /// A state of given weights and queue, with fresh moments.
+    pub fn from_parts(student: Weights, teacher: Weights, queue: Queue, device: Device) -> Self {
+        let student = student.to_device(device).trained();
+        let optimizer = Optimizer::new(&student);
+        Self {
+            teacher: teacher.to_device(device),
+            optimizer,
+            queue: queue.to_device(device),
+            step: GlobalStep(0),
+            student,
+        }
+    }
+
+    /// All tensors by name, below `student/`, `teacher/`, `optimizer/` and `queue/`. Handles to the live tensors: copy before
+    /// the next step.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let mut all = BTreeMap::new();
+        let mut add = |prefix: &str, name: &str, tensor: &Tensor| {
+            all.insert(format!("{prefix}/{name}"), tensor.detach());
+        };
+        self.student.iter().for_each(|(name, tensor)| add("student", name, tensor));
+        self.teacher.iter().for_each(|(name, tensor)| add("teacher", name, tensor));
+        self.optimizer.moments().iter().for_each(|(name, tensor)| add("optimizer", name, tensor));
+        let (image, text) = self.queue.rings();
+        add("queue", "image", &image);
+        add("queue", "text", &text);
+        all
+    }
+
+    /// What [`tensors`](Self::tensors) lacks.
+    pub fn counters(&self) -> Counters {
+        let (queue_pointer, queue_filled) = self.queue.counters();
+        Counters { step: self.step, optimizer_step: self.optimizer.step(), queue_pointer, queue_filled }
+    }
+
+    /// Takes up a state that [`tensors`](Self::tensors) and [`counters`](Self::counters) told.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] with every missing, unexpected or misshaped tensor.
+    pub fn restore(&mut self, tensors: BTreeMap<String, Tensor>, counters: Counters) -> Result<()> {
+        let mut parts: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
+        for (name, tensor) in &tensors {
+            let (part, name) =
+                name.split_once('/').ok_or_else(|| Error::Keys(vec![format!("{name} is unexpected")]))?;
+            parts.entry(part).or_default().insert(name.to_owned(), tensor.shallow_clone());
+        }
+        let mut part = |name| Weights::new(parts.remove(name).unwrap_or_default());
+        self.student.copy_from(&part("student"))?;
+        self.teacher.copy_from(&part("teacher"))?;
+        self.optimizer.restore(&part("optimizer"), counters.optimizer_step)?;
+        let (image, text) = self.queue.rings();
+        Weights::new(BTreeMap::from([("image".into(), image), ("text".into(), text)]))
+            .copy_from(&part("queue"))?;
+        self.queue.set_counters(counters.queue_pointer, counters.queue_filled);
+        self.step = counters.step;
+        match parts.keys().next() {
+            None => Ok(()),
+            Some(unknown) => Err(Error::Keys(vec![format!("{unknown}/ is unexpected")])),
+        }
+    }
+}
