@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Tandem's control plane and the `tandem` command: who takes part, what they are told, what is committed, and the verbs
+//! that people type.
+//!
+//! Invariants of absence: no torch and no decoding of the training set's images here; [`membership`] and [`pace`] know
+//! no clock, lock or socket; only [`checkpoints`] writes commit markers.
+
+pub mod checkpoints;
+pub mod control;
+pub mod error;
+pub mod membership;
+pub mod metrics;
+pub mod pace;
+pub mod rendezvous;
+pub mod server;
+pub mod service;
+
+pub use error::{Error, Result};

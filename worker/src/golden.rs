@@ -161,10 +161,22 @@ fn close(name: &str, actual: &Tensor, expected: &Tensor, Bound(relative, absolut
     );
 }
 
-/// The bound for weights after `steps` updates; attention key biases have a gradient of rounding noise, which AdamW blows up.
-fn after(name: &str, kind: Kind, steps: usize) -> Bound {
-    let noise = name.ends_with("self.key.bias") || name.ends_with("attn.qkv.bias");
-    if noise && kind == Kind::Float { Bound(1e-4, 1.1e-4 * steps as f64) } else { bound(kind) }
+/// Compares a parameter after `steps` updates. Attention key biases have a gradient of zero in theory; in f32 it is rounding
+/// noise, which AdamW turns into steps of up to the learning rate of 1e-4, here and in the recording.
+fn close_after(name: &str, actual: &Tensor, expected: &Tensor, kind: Kind, steps: usize) {
+    let what = format!("{name} after step {steps}");
+    let noise = Bound(0.0, 2e-4 * steps as f64);
+    if kind == Kind::Double {
+        close(&what, actual, expected, bound(kind));
+    } else if name.ends_with("self.key.bias") {
+        close(&what, actual, expected, noise);
+    } else if name.ends_with("attn.qkv.bias") {
+        let bounds = [bound(kind), noise, bound(kind)];
+        let thirds = actual.chunk(3, 0).into_iter().zip(expected.chunk(3, 0));
+        thirds.zip(bounds).for_each(|((actual, expected), bound)| close(&what, &actual, &expected, bound));
+    } else {
+        close(&what, actual, expected, bound(kind));
+    }
 }
 
 fn check_gradients(student: &Weights, expected: &Tensors, kind: Kind) {
@@ -203,11 +215,11 @@ fn replay(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics
         let (student, expected_teacher) = split(&published, kind);
         for (name, expected) in student.iter() {
             let found = trainer.state().student.get(name).unwrap();
-            close(&format!("{name} after step {number}"), found, expected, after(name, kind, number));
+            close_after(name, found, expected, kind, number);
         }
         for (name, expected) in expected_teacher.iter() {
             let found = teacher.get(name).unwrap();
-            close(&format!("teacher's {name} in step {number}"), found, expected, after(name, kind, number));
+            close_after(&format!("the teacher's {name}"), found, expected, kind, number);
         }
         let (image, text) = trainer.state().queue.rings();
         close("image queue", &image, &published["image_queue"].tr(), bound(kind));

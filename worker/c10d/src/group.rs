@@ -204,4 +204,4 @@ impl From<tch::TchError> for Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
