@@ -3,3 +3,4 @@
 //! Invariants of absence: no tensor library, no rpc.
 
 pub mod keyed;
+pub mod order;
