@@ -109,7 +109,7 @@ impl RunConfig {
                 "optimizer.batch = {batch} is not a multiple of data.lanes = {lanes}: each lane fills the same number of slots"
             ),
         );
-        let per_rank = if self.run.workers > 0 { batch / self.run.workers } else { batch };
+        let per_rank = batch.checked_div(self.run.workers).unwrap_or(batch);
         require(
             per_rank >= 2,
             format!(
