@@ -4,7 +4,9 @@
 //! Invariants of absence: no torch and no decoding of the training set's images here; [`membership`] and [`pace`] know
 //! no clock, lock or socket; only [`checkpoints`] writes commit markers.
 
+pub mod args;
 pub mod checkpoints;
+pub mod commands;
 pub mod control;
 pub mod error;
 pub mod membership;

@@ -1,0 +1,110 @@
+//! Commit, damage, conflict and pruning on a local disk and in memory.
+
+use super::*;
+use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
+use proto::checkpoint;
+use std::sync::Arc;
+
+const G: Generation = Generation(2);
+
+fn checkpoints(store: Arc<dyn ObjectStore>, keep: u32) -> (Checkpoints, Folder) {
+    let folder = Folder::new(store, Path::from("out/checkpoints"));
+    let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
+    (Checkpoints::new(folder.clone(), identity, keep), folder)
+}
+
+async fn report(folder: &Folder, step: u64, rank: u32) -> Report {
+    let (step, name) = (GlobalStep(step), checkpoint::part_name(rank as usize));
+    let bytes = vec![rank as u8; 10 + rank as usize];
+    let part = Part { name: name.clone(), size: bytes.len() as u64, sha256: digest(&bytes) };
+    folder.step(step).put(&name, bytes).await.unwrap();
+    let state = if rank == 0 { r#"{"filled":3}"#.into() } else { String::new() };
+    Report { generation: G, step, rank: Rank(rank), parts: 2, part, state }
+}
+
+async fn commit(checkpoints: &Checkpoints, folder: &Folder, step: u64) {
+    let first = report(folder, step, 1).await;
+    assert!(!checkpoints.report(first.clone()).await.unwrap());
+    assert!(!checkpoints.report(first.clone()).await.unwrap(), "a repeated report counts once");
+    assert!(checkpoints.report(report(folder, step, 0).await).await.unwrap());
+    assert!(checkpoints.report(first).await.unwrap(), "a late repetition hears that it is committed");
+}
+
+#[tokio::test]
+async fn the_last_part_commits_and_the_newest_is_found() {
+    let disk = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalFileSystem::new_with_prefix(disk.path()).unwrap().with_fsync(true));
+    let (checkpoints, folder) = checkpoints(store, 3);
+    assert_eq!(newest(&folder).await.unwrap(), None);
+    commit(&checkpoints, &folder, 5).await;
+    commit(&checkpoints, &folder, 20).await;
+    let unfinished = report(&folder, 30, 0).await;
+    assert!(!checkpoints.report(unfinished).await.unwrap());
+    let found = newest(&folder).await.unwrap().unwrap();
+    assert_eq!((found.step, found.generation, found.state["filled"].as_u64()), (GlobalStep(20), G, Some(3)));
+    let names: Vec<_> = found.parts.iter().map(|part| (part.name.as_str(), part.size)).collect();
+    assert_eq!(names, [("part-00000.safetensors", 10), ("part-00001.safetensors", 11)]);
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_as_reported_is_refused() {
+    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    let honest = report(&folder, 1, 0).await;
+    let with = |change: &dyn Fn(&mut Report)| {
+        let mut report = honest.clone();
+        change(&mut report);
+        report
+    };
+    for (lie, part) in [
+        (with(&|r| r.part.size = 11), "the store has 10 bytes"),
+        (with(&|r| r.step = GlobalStep(2)), "the store has nothing"),
+        (with(&|r| r.part.name = "../x".into()), "no plain file name"),
+        (with(&|r| r.part.name = "COMMITTED".into()), "no plain file name"),
+        (with(&|r| r.part.sha256 = "00".into()), "no SHA-256"),
+        (with(&|r| r.rank = Rank(2)), "there are 2 parts"),
+    ] {
+        let error = checkpoints.report(lie).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(newest(&folder).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_changed_manifest_is_named_not_passed_over() {
+    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    commit(&checkpoints, &folder, 1).await;
+    commit(&checkpoints, &folder, 2).await;
+    let step = folder.step(GlobalStep(2));
+    let mut bytes = step.get(MANIFEST).await.unwrap().unwrap();
+    bytes[40] ^= 1;
+    step.put(MANIFEST, bytes).await.unwrap();
+    let error = newest(&folder).await.unwrap_err().to_string();
+    assert!(error.contains("step-000000002") && error.contains("remove this folder"), "{error}");
+}
+
+#[tokio::test]
+async fn another_coordinators_marker_is_a_conflict_and_ones_own_is_not() {
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    commit(&ours, &folder, 1).await;
+    let again = Checkpoints::new(folder.clone(), ours.identity.clone(), 3);
+    commit(&again, &folder, 1).await;
+    let other =
+        Checkpoints::new(folder.clone(), Identity { run: "other".into(), ..ours.identity.clone() }, 3);
+    other.report(report(&folder, 1, 1).await).await.unwrap();
+    let error = other.report(report(&folder, 1, 0).await).await.unwrap_err();
+    assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_newest_committed_and_what_is_being_written() {
+    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 2);
+    report(&folder, 1, 0).await;
+    for step in [2, 3, 4] {
+        commit(&checkpoints, &folder, step).await;
+    }
+    report(&folder, 5, 0).await;
+    let removed = checkpoints.prune().await.unwrap();
+    assert_eq!(removed, [GlobalStep(1), GlobalStep(2)]);
+    assert_eq!(folder.steps().await.unwrap(), [3, 4, 5].map(GlobalStep));
+    assert!(checkpoints.prune().await.unwrap().is_empty());
+}

@@ -1,0 +1,271 @@
+//! The run as the services, the supervisor and the display share it: the decisions of [`Membership`], and what follows
+//! from them in the rendezvous, the checkpoints, the metrics and the published [`Snapshot`].
+
+use crate::{
+    checkpoints::{CheckpointError, Checkpoints, Report},
+    membership::{Beat, MemberId, Membership, Refusal, State, Verdict},
+    metrics::{self, MetricsError, Recorder},
+    pace::Pace,
+    rendezvous::Rendezvous,
+};
+use proto::{Exit, Generation, GlobalStep, v1};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::spawn_blocking};
+
+/// What a worker that joins is handed.
+#[derive(Clone, Debug)]
+pub struct Handout {
+    /// The run's name.
+    pub run: String,
+    /// The whole configuration, TOML.
+    pub config: String,
+    /// Its hash.
+    pub config_hash: String,
+    /// Milliseconds between heartbeats.
+    pub heartbeat_ms: u32,
+    /// Pairs of a global batch.
+    pub batch: u32,
+}
+
+/// The run at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where it stands.
+    pub state: State,
+    /// Why.
+    pub reason: String,
+    /// Its generation.
+    pub generation: Generation,
+    /// Committed updates.
+    pub step: GlobalStep,
+    /// The run's last step.
+    pub steps: GlobalStep,
+    /// Step of the newest committed checkpoint; 0 for none.
+    pub committed: GlobalStep,
+    /// Pairs per second, over the last half minute.
+    pub pairs_per_second: f64,
+    /// Share of the last reported step that was spent waiting for data.
+    pub data_wait: f64,
+    /// Time until the last step, where it is known.
+    pub remaining: Option<Duration>,
+    /// Scalars of the last reported step.
+    pub scalars: BTreeMap<String, f64>,
+    /// Rows replaced so far, because they can't be decoded.
+    pub substitutions: usize,
+    /// How it ended, once it has.
+    pub verdict: Option<Verdict>,
+    /// No worker is here (any more).
+    pub drained: bool,
+}
+
+/// Why a report is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Who reports is not a member.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A part's report or its commit failed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Metrics can't be written.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+}
+
+/// The shared run. Its locks are never held over an await.
+pub struct Control {
+    started: Instant,
+    handout: Handout,
+    membership: Mutex<Membership>,
+    pace: Mutex<Pace>,
+    /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
+    latest: Mutex<metrics::Latest>,
+    rendezvous: Rendezvous,
+    checkpoints: Checkpoints,
+    recorder: Arc<Mutex<Recorder>>,
+    published: watch::Sender<Snapshot>,
+}
+
+impl Control {
+    /// A run that waits for its workers.
+    pub fn new(
+        handout: Handout,
+        membership: Membership,
+        checkpoints: Checkpoints,
+        recorder: Recorder,
+    ) -> Self {
+        let latest = recorder.latest();
+        let first = snapshot(&membership, &Pace::default(), handout.batch, &latest);
+        Self {
+            started: Instant::now(),
+            handout,
+            membership: Mutex::new(membership),
+            pace: Mutex::default(),
+            latest: Mutex::new(latest),
+            rendezvous: Rendezvous::default(),
+            checkpoints,
+            recorder: Arc::new(Mutex::new(recorder)),
+            published: watch::Sender::new(first),
+        }
+    }
+
+    /// What a worker that joins is handed.
+    pub fn handout(&self) -> &Handout {
+        &self.handout
+    }
+
+    /// Where the ranks meet.
+    pub fn rendezvous(&self) -> &Rendezvous {
+        &self.rendezvous
+    }
+
+    /// The run as it changes.
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.published.subscribe()
+    }
+
+    /// Lets `act` decide with the present time, and does what follows from a change of state.
+    pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
+        let now = self.started.elapsed();
+        let mut membership = lock(&self.membership);
+        let before = (membership.state(), membership.reason());
+        let answer = act(&mut membership, now);
+        let after = (membership.state(), membership.reason());
+        if before != after {
+            tracing::info!(state = after.0.word(), "{}", after.1);
+        }
+        if after.0.is_final() {
+            self.rendezvous.close(&after.1);
+        } else if before.0 == State::Waiting && after.0 != State::Waiting {
+            self.rendezvous.open(membership.spec().generation);
+        }
+        let mut pace = lock(&self.pace);
+        if matches!(after.0, State::Training | State::Stopping) {
+            pace.observe(membership.step(), now);
+        }
+        let latest = lock(&self.latest);
+        self.published.send_replace(snapshot(&membership, &pace, self.handout.batch, &latest));
+        answer
+    }
+
+    /// The members, for status.
+    pub fn members(&self) -> Vec<v1::Member> {
+        let now = self.started.elapsed();
+        let membership = lock(&self.membership);
+        let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
+            member: id.to_string(),
+            host: member.host.clone(),
+            pid: member.pid,
+            rank: member.rank.unwrap_or_default().0,
+            phase: member.phase.into(),
+            applied_step: member.applied.0,
+            seconds_since_heartbeat: now.saturating_sub(member.heard).as_secs_f64(),
+        };
+        membership.members().map(member).collect()
+    }
+
+    /// Takes a worker's heartbeat.
+    ///
+    /// # Errors
+    /// A worker that is unknown or of another generation.
+    pub fn heartbeat(&self, beat: Beat) -> Result<v1::Directive, Refusal> {
+        self.decide(|membership, now| membership.heartbeat(beat, now))
+    }
+
+    /// Writes the metrics of committed steps.
+    ///
+    /// # Errors
+    /// A stale generation; files that can't be written, which also ends the run.
+    pub async fn report(
+        &self,
+        generation: Generation,
+        steps: Vec<v1::StepReport>,
+    ) -> Result<(), ReportError> {
+        lock(&self.membership).check_current(generation)?;
+        let latest = self.blocking(move |recorder| {
+            let mut recorder = lock(recorder);
+            recorder.record(&steps)?;
+            Ok(recorder.latest())
+        });
+        *lock(&self.latest) = latest.await?;
+        self.decide(|_, _| ());
+        Ok(())
+    }
+
+    /// Takes the report of a checkpoint's part; says whether that step is committed now.
+    ///
+    /// # Errors
+    /// A stale generation or a report that can't be true; a store that refuses, which also ends the run.
+    pub async fn report_part(&self, report: Report) -> Result<bool, ReportError> {
+        let step = report.step;
+        lock(&self.membership).check_current(report.generation)?;
+        let committed = match self.checkpoints.report(report).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.decide(|membership, _| membership.fail(exit_of(&error), error.to_string()));
+                return Err(error.into());
+            }
+        };
+        if committed && self.decide(|membership, _| membership.committed(step)) {
+            tracing::info!("checkpoint of step {step} is committed");
+            if let Err(error) = self.checkpoints.prune().await {
+                tracing::warn!("old checkpoints stay: {error}");
+            }
+        }
+        Ok(committed)
+    }
+
+    /// Runs file work on a thread that may block. What can't be written ends the run.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Mutex<Recorder>) -> Result<T, MetricsError> + Send + 'static,
+    ) -> Result<T, MetricsError> {
+        let recorder = self.recorder.clone();
+        let done = spawn_blocking(move || act(&recorder)).await;
+        let done = done.unwrap_or_else(|lost| Err(MetricsError::lost(&lost)));
+        if let Err(error) = &done {
+            self.decide(|membership, _| membership.fail(Exit::Output, error.to_string()));
+        }
+        done
+    }
+
+    /// Looks at the metrics so far.
+    pub fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        lock(&self.recorder)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn exit_of(error: &CheckpointError) -> Exit {
+    match error {
+        CheckpointError::Store(_) | CheckpointError::Conflict { .. } => Exit::Output,
+        CheckpointError::Damaged { .. } => Exit::Data,
+        CheckpointError::Report { .. } | CheckpointError::State { .. } => Exit::Internal,
+    }
+}
+
+fn snapshot(membership: &Membership, pace: &Pace, batch: u32, latest: &metrics::Latest) -> Snapshot {
+    let spec = membership.spec();
+    Snapshot {
+        state: membership.state(),
+        reason: membership.reason(),
+        generation: spec.generation,
+        step: membership.step().max(latest.step),
+        steps: spec.steps,
+        committed: membership.newest_committed(),
+        pairs_per_second: pace.steps_per_second() * f64::from(batch),
+        data_wait: latest.data_wait,
+        remaining: pace.remaining(spec.steps),
+        scalars: latest.scalars.clone(),
+        substitutions: latest.substitutions,
+        verdict: membership.verdict().cloned(),
+        drained: membership.drained(),
+    }
+}

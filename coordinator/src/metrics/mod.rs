@@ -1,0 +1,105 @@
+//! The run's metrics on disk: one JSON line per reported step, and TensorBoard's event files.
+
+mod lines;
+mod tensorboard;
+
+pub use lines::Line;
+
+use proto::{Generation, GlobalStep, v1};
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+/// Metrics can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("writing {}: {source}; free space or choose another run.output", path.display())]
+pub struct MetricsError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl MetricsError {
+    fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self { path, source }
+    }
+
+    /// The thread that wrote broke off.
+    pub(crate) fn lost(thread: &tokio::task::JoinError) -> Self {
+        Self { path: "metrics".into(), source: io::Error::other(thread.to_string()) }
+    }
+}
+
+/// Writes the metrics of one run.
+pub struct Recorder {
+    generation: Generation,
+    lines: lines::Lines,
+    events: tensorboard::Writer,
+    substitutions: usize,
+}
+
+impl Recorder {
+    /// Opens `metrics.jsonl` and a new event file below `folder`. Lines after the step `resume`, which the run is about
+    /// to do again, are dropped.
+    ///
+    /// # Errors
+    /// Files that can't be read or written.
+    pub fn open(folder: PathBuf, generation: Generation, resume: GlobalStep) -> Result<Self, MetricsError> {
+        let lines = lines::Lines::open(folder.join("metrics.jsonl"), resume)?;
+        let events = tensorboard::Writer::create(&folder.join("tensorboard"), generation, resume)?;
+        let substitutions = lines.all().iter().map(|line| line.substitutions.len()).sum();
+        Ok(Self { generation, lines, events, substitutions })
+    }
+
+    /// Writes what is new in `reports`; a step that was written before, as by a repeated request, is passed over.
+    ///
+    /// # Errors
+    /// Files that can't be written.
+    pub fn record(&mut self, reports: &[v1::StepReport]) -> Result<(), MetricsError> {
+        for report in reports {
+            if GlobalStep(report.step) <= self.last_step() {
+                continue;
+            }
+            let line = Line::of(report, self.generation);
+            self.events.scalars(&line)?;
+            self.substitutions += line.substitutions.len();
+            self.lines.push(line)?;
+        }
+        self.events.flush()?;
+        self.lines.flush()
+    }
+
+    /// The last step that was written.
+    pub fn last_step(&self) -> GlobalStep {
+        GlobalStep(self.lines.all().last().map_or(0, |line| line.step))
+    }
+
+    /// All lines of the run, also those before a resume.
+    pub fn lines(&self) -> &[Line] {
+        self.lines.all()
+    }
+
+    /// What a display shows of them.
+    pub fn latest(&self) -> Latest {
+        let last = self.lines().last();
+        Latest {
+            step: self.last_step(),
+            scalars: last.map(|line| line.scalars.clone()).unwrap_or_default(),
+            data_wait: last.map_or(0.0, Line::data_wait),
+            substitutions: self.substitutions,
+        }
+    }
+}
+
+/// The newest report, and what adds up over all.
+#[derive(Clone, Debug, Default)]
+pub struct Latest {
+    /// The last step that was written.
+    pub step: GlobalStep,
+    /// Its scalars.
+    pub scalars: BTreeMap<String, f64>,
+    /// Share of it that was spent waiting for data.
+    pub data_wait: f64,
+    /// Rows replaced so far.
+    pub substitutions: usize,
+}

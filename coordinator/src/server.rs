@@ -1,0 +1,97 @@
+//! The coordinator's server: it takes its listener and its stop signal as arguments, so that the caller decides on which
+//! port it listens and for how long.
+
+use crate::{
+    control::Control,
+    error::{Error, Result},
+    service,
+};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, lookup_host},
+    time::{MissedTickBehavior, interval},
+};
+use tonic::transport::{Server, server::TcpIncoming};
+
+/// How often a quiet connection is asked whether the other side is there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Binds `cluster.listen`.
+///
+/// # Errors
+/// [`Error::Unprotected`] for an address that other machines reach, [`Error::Listen`] for one that is taken.
+pub async fn listen(address: &str) -> Result<TcpListener> {
+    let failed = |source| Error::Listen { address: address.into(), source };
+    let resolved: Vec<SocketAddr> = lookup_host(address).await.map_err(failed)?.collect();
+    if let Some(open) = resolved.iter().find(|resolved| !is_local(resolved.ip())) {
+        return Err(Error::Unprotected { address: format!("{address} ({})", open.ip()) });
+    }
+    TcpListener::bind(resolved.as_slice()).await.map_err(failed)
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Serves `control` on `listener` until `stop` completes, and then lets the requests in flight finish.
+///
+/// # Errors
+/// [`Error::Server`] when the transport breaks off.
+pub async fn serve(
+    listener: TcpListener,
+    control: Arc<Control>,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let broken = |e: &dyn std::fmt::Display| Error::Server(e.to_string());
+    let routes = service::routes(control.clone()).await.map_err(|e| broken(&e))?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stop);
+    tokio::select! {
+        ended = server => ended.map_err(|e| broken(&e)),
+        () = tick(&control) => Ok(()),
+    }
+}
+
+/// Tells the membership that time passes. Never returns.
+async fn tick(control: &Control) {
+    let period = Duration::from_millis(u64::from(control.handout().heartbeat_ms));
+    let mut beats = interval(period.max(Duration::from_millis(50)));
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        control.decide(|membership, now| membership.tick(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::Exit;
+
+    #[tokio::test]
+    async fn an_address_that_others_reach_is_refused() {
+        for open in ["0.0.0.0:0", "[::]:0", "[::ffff:10.0.0.1]:0"] {
+            let error = listen(open).await.unwrap_err();
+            assert!(matches!(error, Error::Unprotected { .. }), "{error}");
+            assert_eq!(error.exit(), Exit::Usage);
+        }
+        assert!(listen("127.0.0.1:0").await.unwrap().local_addr().unwrap().port() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named() {
+        let first = listen("127.0.0.1:0").await.unwrap();
+        let address = first.local_addr().unwrap().to_string();
+        let error = listen(&address).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Unavailable);
+        assert!(error.to_string().contains(&address), "{error}");
+    }
+}

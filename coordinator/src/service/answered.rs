@@ -1,0 +1,87 @@
+//! Requests that were answered, by their id: a repeated one gets the first answer and does nothing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+use tonic::Status;
+
+/// Answers that are remembered.
+const REMEMBERED: usize = 1024;
+/// Longest request id, in bytes.
+const MAX_ID: usize = 128;
+
+/// The answers of one verb.
+pub(super) struct Answered<T> {
+    held: Mutex<Held<T>>,
+}
+
+struct Held<T> {
+    answers: HashMap<String, T>,
+    order: VecDeque<String>,
+}
+
+impl<T> Default for Answered<T> {
+    fn default() -> Self {
+        Self { held: Mutex::new(Held { answers: HashMap::new(), order: VecDeque::new() }) }
+    }
+}
+
+impl<T: Clone> Answered<T> {
+    /// Answers the request `id` with what `act` returns, or with the earlier answer. A refusal is not remembered.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT without a usable id, and the refusals of `act`.
+    pub(super) fn once(&self, id: &str, act: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+        if id.is_empty() || id.len() > MAX_ID {
+            let text = format!(
+                "request_id has {} bytes: give a new unique one of 1 to {MAX_ID} per request",
+                id.len()
+            );
+            return Err(Status::invalid_argument(text));
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = held.answers.get(id) {
+            return Ok(answer.clone());
+        }
+        let answer = act()?;
+        if held.order.len() == REMEMBERED
+            && let Some(oldest) = held.order.pop_front()
+        {
+            held.answers.remove(&oldest);
+        }
+        held.order.push_back(id.into());
+        held.answers.insert(id.into(), answer.clone());
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repetition_is_answered_and_not_done() {
+        let answered = Answered::default();
+        let mut count = 0;
+        let mut ask = |id: &str| {
+            answered.once(id, || {
+                count += 1;
+                Ok::<_, Status>(count)
+            })
+        };
+        assert_eq!((ask("a").unwrap(), ask("b").unwrap(), ask("a").unwrap()), (1, 2, 1));
+        assert!(ask("").is_err() && ask(&"x".repeat(MAX_ID + 1)).is_err());
+        for i in 0..REMEMBERED {
+            ask(&format!("id-{i}")).unwrap();
+        }
+        assert_eq!(ask("a").unwrap(), 3 + REMEMBERED as i32, "the memory is bounded");
+    }
+
+    #[test]
+    fn a_refusal_may_be_tried_again() {
+        let answered = Answered::default();
+        assert!(answered.once("a", || Err::<u32, _>(Status::aborted("no"))).is_err());
+        assert_eq!(answered.once("a", || Ok(5)).unwrap(), 5);
+    }
+}

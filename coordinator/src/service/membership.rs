@@ -1,0 +1,102 @@
+//! What workers call.
+
+use super::{member, not_taken, refused};
+use crate::{checkpoints::Report, control::Control, membership::Beat};
+use proto::{
+    Exit, Generation, GlobalStep, PROTOCOL_VERSION, Rank,
+    checkpoint::Part,
+    v1::{self, membership_server::Membership},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub(super) struct Service {
+    control: Arc<Control>,
+}
+
+impl Service {
+    pub(super) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+}
+
+#[tonic::async_trait]
+impl Membership for Service {
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
+        let v1::JoinRequest { protocol, host, pid } = request.into_inner();
+        if protocol != PROTOCOL_VERSION {
+            return Err(Status::failed_precondition(format!(
+                "the worker speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}; install the same Tandem on both"
+            )));
+        }
+        let joined = self.control.decide(|membership, now| membership.join(&host, pid, now));
+        let handout = self.control.handout();
+        Ok(Response::new(v1::JoinReply {
+            member: joined.map_err(refused)?.to_string(),
+            run: handout.run.clone(),
+            config: handout.config.clone(),
+            config_hash: handout.config_hash.clone(),
+            heartbeat_ms: handout.heartbeat_ms,
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::Directive>, Status> {
+        let request = request.into_inner();
+        let beat = Beat {
+            member: member(&request.member)?,
+            generation: Generation(request.generation),
+            applied: GlobalStep(request.applied_step),
+            phase: request.phase(),
+        };
+        self.control.heartbeat(beat).map(Response::new).map_err(refused)
+    }
+
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        let v1::ReportRequest { member: name, generation, steps } = request.into_inner();
+        member(&name)?;
+        self.control.report(Generation(generation), steps).await.map_err(not_taken)?;
+        Ok(Response::new(v1::ReportReply {}))
+    }
+
+    async fn report_part(
+        &self,
+        request: Request<v1::ReportPartRequest>,
+    ) -> Result<Response<v1::ReportPartReply>, Status> {
+        let request = request.into_inner();
+        member(&request.member)?;
+        let report = Report {
+            generation: Generation(request.generation),
+            step: GlobalStep(request.step),
+            rank: Rank(request.rank),
+            parts: request.parts,
+            part: Part { name: request.name, size: request.size, sha256: request.sha256 },
+            state: request.state,
+        };
+        let committed = self.control.report_part(report).await.map_err(not_taken)?;
+        Ok(Response::new(v1::ReportPartReply { committed }))
+    }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveReply>, Status> {
+        let request = request.into_inner();
+        let id = member(&request.member)?;
+        let end = if request.finished {
+            Ok(())
+        } else {
+            let exit = i32::try_from(request.exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
+            Err((exit, one_line(&request.reason)))
+        };
+        let left =
+            self.control.decide(|membership, _| membership.leave(id, Generation(request.generation), end));
+        left.map(|()| Response::new(v1::LeaveReply {})).map_err(refused)
+    }
+}
+
+/// A reason stays a sentence in logs and tables, whatever a worker sends.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(2_000).collect()
+}

@@ -1,0 +1,77 @@
+//! The gRPC services: they translate messages into calls of [`Control`] and refusals into status codes; nothing is
+//! decided here.
+
+mod answered;
+mod membership;
+mod operator;
+mod rendezvous;
+
+use crate::{
+    control::{Control, ReportError},
+    membership::{MemberId, Refusal},
+};
+use proto::v1::{
+    DESCRIPTORS, membership_server::MembershipServer, operator_server::OperatorServer,
+    rendezvous_server::RendezvousServer,
+};
+use std::sync::Arc;
+use tonic::{Status, service::Routes};
+
+/// Largest message of a worker, in bytes: a rendezvous value with room around it.
+const WORKER_MESSAGE: usize = 8 << 20;
+/// Largest message of an operator, in bytes.
+const OPERATOR_MESSAGE: usize = 64 << 10;
+
+/// All services of a run, with health and reflection.
+///
+/// # Errors
+/// Descriptors that do not decode, which is a defect of the build.
+pub async fn routes(control: Arc<Control>) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let membership = MembershipServer::new(membership::Service::new(control.clone()));
+    let rendezvous = RendezvousServer::new(rendezvous::Service::new(control.clone()));
+    let operator = OperatorServer::new(operator::Service::new(control));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<MembershipServer<membership::Service>>().await;
+    health.set_serving::<RendezvousServer<rendezvous::Service>>().await;
+    health.set_serving::<OperatorServer<operator::Service>>().await;
+    let mut routes = Routes::builder();
+    routes
+        .add_service(reflection)
+        .add_service(health_service)
+        .add_service(membership.max_decoding_message_size(WORKER_MESSAGE))
+        .add_service(
+            rendezvous.max_decoding_message_size(WORKER_MESSAGE).max_encoding_message_size(WORKER_MESSAGE),
+        )
+        .add_service(operator.max_decoding_message_size(OPERATOR_MESSAGE));
+    Ok(routes.routes())
+}
+
+fn member(name: &str) -> Result<MemberId, Status> {
+    name.parse().map_err(|e: crate::membership::NoMember| Status::invalid_argument(e.to_string()))
+}
+
+fn refused(refusal: Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::Unknown(_) => Status::not_found(text),
+        Refusal::Full(_) => Status::resource_exhausted(text),
+        Refusal::Stale { .. } | Refusal::Over(_) | Refusal::NotExpected { .. } => {
+            Status::failed_precondition(text)
+        }
+    }
+}
+
+fn not_taken(error: ReportError) -> Status {
+    match error {
+        ReportError::Refused(refusal) => refused(refusal),
+        ReportError::Metrics(_) => Status::data_loss(error.to_string()),
+        ReportError::Checkpoint(crate::checkpoints::CheckpointError::Report { .. }) => {
+            Status::invalid_argument(error.to_string())
+        }
+        ReportError::Checkpoint(_) => Status::data_loss(error.to_string()),
+    }
+}
