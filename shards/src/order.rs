@@ -92,7 +92,8 @@ impl Order {
 
     /// The rows of the epoch's sequence that lane `lane` reads.
     pub fn lane_range(&self, lane: LaneId) -> Range<u64> {
-        let cut = |lane: u64| (u128::from(lane) * u128::from(self.rows()) / u128::from(self.spec.lanes)) as u64;
+        let cut =
+            |lane: u64| (u128::from(lane) * u128::from(self.rows()) / u128::from(self.spec.lanes)) as u64;
         cut(lane.0.into())..cut(u64::from(lane.0) + 1)
     }
 

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn datasets() -> impl Strategy<Value = (Vec<u32>, OrderSpec)> {
-    let spec = (any::<u64>(), 1u32..9, 1u32..5, 1u32..5)
-        .prop_map(|(seed, lanes, window, per_lane)| OrderSpec { seed, lanes, window, batch: lanes * per_lane });
+    let spec = (any::<u64>(), 1u32..9, 1u32..5, 1u32..5).prop_map(|(seed, lanes, window, per_lane)| {
+        OrderSpec { seed, lanes, window, batch: lanes * per_lane }
+    });
     (prop::collection::vec(0u32..12, 1..30), spec)
 }
 

@@ -41,7 +41,8 @@ impl<'a> Walk<'a> {
         let range = self.order.lane_range(self.lane);
         let length = range.end - range.start;
         let (epoch, offset) = (self.position.checked_div(length)?, self.position.checked_rem(length)?);
-        let inside = |w: &Window| w.epoch == epoch && (w.first..w.first + w.rows.len() as u64).contains(&offset);
+        let inside =
+            |w: &Window| w.epoch == epoch && (w.first..w.first + w.rows.len() as u64).contains(&offset);
         if !self.window.as_ref().is_some_and(inside) {
             if self.epoch.as_ref().is_none_or(|e| e.number() != epoch) {
                 self.epoch = Some(self.order.epoch(epoch));
