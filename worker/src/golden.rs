@@ -3,7 +3,7 @@
 use crate::batch::{Draws, LocalBatch, Masked, NegativeDraws};
 use crate::masking::{self, Special, TokenDraw};
 use crate::models::albef::{Albef, Encoders};
-use crate::models::bert::padding_mask;
+use crate::models::bert::{Wanted, padding_mask};
 use crate::objective::itm::Negatives;
 use crate::queue::Queue;
 use crate::state::State;
@@ -306,17 +306,21 @@ fn every_encoder_matches() {
             }
         }
         let (image, text) = (&step["out/image_embeds"], &step["out/text_embeds"]);
-        let fused = student.encoders.text_encoder.fuse(text, &mask, image, 0.0);
+        let bert = &student.encoders.text_encoder;
+        let fused = bert.fuse(text, &mask, &bert.sight(image), Wanted::All, 0.0);
         close("itm_fusion_pos", &fused, &step["out/itm_fusion_pos"], bound(kind));
-        let both = Tensor::cat(&[&fused, &step["out/itm_fusion_neg"]], 0);
+        let both = Tensor::cat(&[&fused, &step["out/itm_fusion_neg"]], 0).select(1, 0);
         close("itm_logits", &student.itm_logits(&both), &step["out/itm_logits"], bound(kind));
+        let positives = student.match_pairs(text, &lengths, image);
+        close("itm_logits of the pairs", &positives, &step["out/itm_logits"].narrow(0, 0, 4), bound(kind));
         let masked = &step["draw/mlm_input_ids"];
         for (encoders, image, name) in [
             (&student.encoders, image, "mlm_logits"),
             (&teacher, &step["out/image_embeds_m"], "mlm_logits_m"),
         ] {
             let bert = &encoders.text_encoder;
-            let fused = bert.fuse(&bert.encode(masked, &mask, 0.0), &mask, image, 0.0);
+            let text = bert.encode(masked, &mask, 0.0);
+            let fused = bert.fuse(&text, &mask, &bert.sight(image), Wanted::All, 0.0);
             close(name, &bert.predict(&fused), &step[&format!("out/{name}")], bound(kind));
         }
     }

@@ -1,10 +1,10 @@
 //! One training step: the paper's pseudocode. Nothing above [`Trainer::commit`] changes state.
 
-use crate::batch::{Draws, LocalBatch, NegativeDraws, Texts};
+use crate::batch::{Draws, LocalBatch, Masked, NegativeDraws, Texts};
 use crate::error::{Error, Result};
 use crate::masking::Special;
 use crate::models::albef::{Albef, Encoders, averaged};
-use crate::models::bert::padding_mask;
+use crate::models::bert::{Bert, Sight, Wanted, padding_mask};
 use crate::objective::itc::{self, Keys};
 use crate::objective::itm::{self, Negatives};
 use crate::objective::mlm;
@@ -15,7 +15,7 @@ use c10d::{Autocast, Group, ReduceOp, Reducer};
 use proto::config::{Precision, Semantics};
 use proto::{GlobalStep, RunConfig};
 use std::collections::BTreeMap;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A run's state and what trains it.
 #[derive(Debug)]
@@ -133,6 +133,7 @@ impl Trainer {
         let cast = self.autocast()?;
         let (image, image_feature) = self.student.encoders.image(&images);
         let (text, text_feature) = self.student.encoders.text(&ids, &mask, dropout);
+        let sight = self.student.encoders.text_encoder.sight(&image);
         drop(cast);
 
         let (image_features, text_features) = self.gather(batch, &image_feature_m, &text_feature_m)?;
@@ -145,8 +146,8 @@ impl Trainer {
 
         let own = |similarity: &Tensor| itm::weights(&similarity.narrow(1, first, batch.len() as i64));
         let negatives = choose(&draws.negatives, &own(&similarities.i2t), &own(&similarities.t2i));
-        let itm = self.matching(&image, &text, &mask, &negatives)?;
-        let mlm = self.restore_words(draws, &mask, &image, &teacher_image, alpha)?;
+        let itm = self.matching(&text, &mask, &sight, &negatives)?;
+        let mlm = self.restore_words(draws, &mask, &sight, &teacher_image, alpha)?;
 
         let masked = draws.masked.labels.size()[0];
         let total = self.total(batch, &itc, &itm, &mlm, masked)?;
@@ -185,21 +186,16 @@ impl Trainer {
     }
 
     /// Matching of n pairs and 2n hard negatives, summed.
-    fn matching(
-        &self,
-        image: &Tensor,
-        text: &Tensor,
-        mask: &Tensor,
-        negatives: &Negatives,
-    ) -> Result<Tensor> {
+    fn matching(&self, text: &Tensor, mask: &Tensor, sight: &Sight, negatives: &Negatives) -> Result<Tensor> {
         let _cast = self.autocast()?;
-        let negative_image = image.index_select(0, &negatives.image_for_text);
+        let own = Tensor::arange(text.size()[0], (Kind::Int64, text.device()));
         let negative_text = text.index_select(0, &negatives.text_for_image);
         let negative_mask = mask.index_select(0, &negatives.text_for_image);
         let fused = self.student.encoders.text_encoder.fuse(
             &Tensor::cat(&[text, text, &negative_text], 0),
             &Tensor::cat(&[mask, mask, &negative_mask], 0),
-            &Tensor::cat(&[image, &negative_image, image], 0),
+            &sight.select(&Tensor::cat(&[&own, &negatives.image_for_text, &own], 0)),
+            Wanted::First,
             self.config.model.dropout,
         );
         let logits = self.student.itm_logits(&fused);
@@ -211,21 +207,22 @@ impl Trainer {
         &self,
         draws: &Draws,
         mask: &Tensor,
-        image: &Tensor,
+        sight: &Sight,
         teacher_image: &Tensor,
         alpha: f64,
     ) -> Result<Tensor> {
         let _cast = self.autocast()?;
-        let kind = self.student.temp.kind();
-        let predict = |encoders: &Encoders, image: &Tensor, dropout: f64| {
-            let bert = &encoders.text_encoder;
-            let fused = bert.fuse(&bert.encode(&draws.masked.ids, mask, dropout), mask, image, dropout);
-            bert.predict(&fused.flatten(0, 1).index_select(0, &draws.masked.positions)).to_kind(kind)
+        let Masked { ids, positions, labels } = &draws.masked;
+        let predict = |bert: &Bert, sight: &Sight, dropout: f64| {
+            let text = bert.encode(ids, mask, dropout);
+            let fused = bert.fuse(&text, mask, sight, Wanted::At(positions), dropout);
+            bert.predict(&fused).to_kind(self.student.temp.kind())
         };
+        let bert = &self.teacher.text_encoder;
         let teacher = (alpha > 0.0)
-            .then(|| tch::no_grad(|| predict(&self.teacher, teacher_image, self.teacher_dropout())));
-        let student = predict(&self.student.encoders, image, self.config.model.dropout);
-        Ok(mlm::loss(&student, teacher.as_ref(), &draws.masked.labels, alpha))
+            .then(|| tch::no_grad(|| predict(bert, &bert.sight(teacher_image), self.teacher_dropout())));
+        let student = predict(&self.student.encoders.text_encoder, sight, self.config.model.dropout);
+        Ok(mlm::loss(&student, teacher.as_ref(), labels, alpha))
     }
 
     /// The sum of the three means. The reducer averages gradients over ranks: in `global` each sum is divided by the global

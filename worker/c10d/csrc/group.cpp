@@ -3,9 +3,8 @@
 
 #include "store.h"
 
-#include <gloo/context.h>
+#include <ATen/ops/empty.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/exception.h>
 
 #include <thread>
 
@@ -16,13 +15,23 @@ using c10::intrusive_ptr;
 using c10d::ProcessGroup;
 using std::chrono::milliseconds;
 
-// libtorch's Gloo backend has no abort: closing its connections ends what waits on them, here and at the peers.
+// libtorch's Gloo backend has no abort. But a receive that times out closes all connections of its group, and with them
+// ends every operation that waits on one: so wait a moment for what nobody sends.
 class AbortableGloo final : public c10d::ProcessGroupGloo {
  public:
   using ProcessGroupGloo::ProcessGroupGloo;
 
   void abort() override {
-    for (auto& context : contexts_) context->closeConnections();
+    constexpr int unused_tag = 0x7ab07;
+    for (int peer = 0; peer < getSize(); peer++) {
+      if (peer == getRank()) continue;
+      try {
+        std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
+        recv(nothing, peer, unused_tag)->wait(milliseconds(1));
+      } catch (const std::exception&) {
+        // Expected: it timed out, or this connection is closed already. Then the next peer's may still be open.
+      }
+    }
   }
 };
 
@@ -33,34 +42,31 @@ GroupHandle* wrap(StoreHandle* store, int rank, int world_size, milliseconds tim
   group->setBackend(cuda ? c10::DeviceType::CUDA : c10::DeviceType::CPU, type, backend);
   group->setDefaultBackend(type);
   group->setGroupName("tandem");
-  return new GroupHandle{std::move(group), std::move(backend), timeout, cuda,
-                         std::make_shared<std::atomic<bool>>(false)};
-}
-
-void check_not_aborted(const GroupHandle& group) {
-  if (*group.aborted) C10D_THROW_ERROR(DistNetworkError, "the group was aborted");
+  auto control = std::make_shared<Control>();
+  control->backend = std::move(backend);
+  return new GroupHandle{std::move(group), std::move(control), timeout, cuda};
 }
 
 // Waits on the host, so that a peer that never comes ends in an error here and not in a hang at the next use.
 void wait_on_device(const GroupHandle& group, c10d::Work& work) {
   const auto deadline = std::chrono::steady_clock::now() + group.timeout;
   while (!work.isCompleted()) {
-    check_not_aborted(group);
+    check_not_aborted(*group.control);
     if (std::chrono::steady_clock::now() > deadline) {
       C10D_THROW_ERROR(TimeoutError, "a collective did not complete in ", group.timeout.count(), " ms");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  check_not_aborted(group);
+  check_not_aborted(*group.control);
   if (auto error = work.exception()) std::rethrow_exception(error);
   work.wait();
 }
 
 template <typename Issue>
 int collective(GroupHandle* group, Issue&& issue) {
-  return guarded([&] {
-    check_not_aborted(*group);
-    intrusive_ptr<c10d::Work> work = issue(*group->backend);
+  return guarded(*group->control, [&] {
+    check_not_aborted(*group->control);
+    intrusive_ptr<c10d::Work> work = issue(*group->control->backend);
     if (group->cuda) {
       wait_on_device(*group, *work);
     } else {
@@ -70,12 +76,18 @@ int collective(GroupHandle* group, Issue&& issue) {
 }
 
 }  // namespace
+
+void Control::abort() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (backend == nullptr) return;
+  aborted = true;
+  backend->abort();
+}
+
 }  // namespace tandem
 
 struct tandem::AbortHandle {
-  // Weak, so that a handle that outlives its group does not keep the connections open.
-  c10::weak_intrusive_ptr<c10d::Backend> backend;
-  std::shared_ptr<std::atomic<bool>> aborted;
+  std::shared_ptr<Control> control;
 };
 
 using namespace tandem;
@@ -101,12 +113,13 @@ int c10d_group_cuda(StoreHandle* store, int rank, int world_size, int64_t timeou
 }
 
 void c10d_group_free(GroupHandle* group) {
-  // Whatever still runs (the buckets behind a failed one) must not be waited for until its timeout.
   guarded([&] {
-    *group->aborted = true;
-    group->backend->abort();
+    std::unique_ptr<GroupHandle> owned(group);
+    // Whatever still runs (the buckets behind a failed one) must not be waited for until its timeout.
+    owned->control->abort();
+    const std::lock_guard<std::mutex> lock(owned->control->mutex);
+    owned->control->backend.reset();
   });
-  guarded([&] { delete group; });
 }
 
 int c10d_all_reduce(GroupHandle* group, at::Tensor* tensor, int op) {
@@ -136,18 +149,11 @@ int c10d_barrier(GroupHandle* group) {
 }
 
 int c10d_abort_handle(GroupHandle* group, AbortHandle** out) {
-  return guarded([&] {
-    *out = new AbortHandle{c10::weak_intrusive_ptr<c10d::Backend>(group->backend), group->aborted};
-  });
+  return guarded([&] { *out = new AbortHandle{group->control}; });
 }
 
 int c10d_abort(AbortHandle* handle) {
-  return guarded([&] {
-    if (auto backend = handle->backend.lock()) {
-      *handle->aborted = true;
-      backend->abort();
-    }
-  });
+  return guarded([&] { handle->control->abort(); });
 }
 
 void c10d_abort_free(AbortHandle* handle) { delete handle; }

@@ -4,17 +4,50 @@
 #include "shim.h"
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/exception.h>
 
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 
-struct tandem::GroupHandle {
-  c10::intrusive_ptr<c10d::ProcessGroup> group;
+namespace tandem {
+
+// What a group shares with its abort handles.
+struct Control {
+  // Set before an abort: NCCL's killed kernels look complete, and Gloo's closed connections look like a timeout.
+  std::atomic<bool> aborted = false;
+  std::mutex mutex;
+  // Null once the group is freed. Under the mutex, so that an abort never meets a backend that is being destroyed.
   c10::intrusive_ptr<c10d::Backend> backend;
+
+  // Ends what runs on the backend, here and soon at the peers.
+  void abort();
+};
+
+struct GroupHandle {
+  c10::intrusive_ptr<c10d::ProcessGroup> group;
+  std::shared_ptr<Control> control;
   std::chrono::milliseconds timeout;
   // Whether the backend is NCCL, whose works complete on the device.
   bool cuda;
-  // Set before an abort: NCCL's killed kernels look complete.
-  std::shared_ptr<std::atomic<bool>> aborted;
 };
+
+inline void check_not_aborted(const Control& control) {
+  if (control.aborted) C10D_THROW_ERROR(DistNetworkError, "the group was aborted");
+}
+
+// Runs `body`, which uses the backend of `control`. Any error after an abort is that abort.
+template <typename Body>
+int guarded(const Control& control, Body&& body) noexcept {
+  return guarded([&] {
+    try {
+      body();
+    } catch (...) {
+      check_not_aborted(control);
+      throw;
+    }
+  });
+}
+
+}  // namespace tandem

@@ -9,6 +9,7 @@
 
 struct tandem::ReducerHandle {
   std::unique_ptr<c10d::Reducer> reducer;
+  std::shared_ptr<Control> control;
 };
 
 using namespace tandem;
@@ -16,7 +17,7 @@ using namespace tandem;
 // As DistributedDataParallel makes it. The first bucket is smaller, so that the first all-reduce starts early.
 int c10d_reducer_new(GroupHandle* group, at::Tensor* const* parameters, size_t count, int64_t bucket_bytes,
                      ReducerHandle** out) {
-  return guarded([&] {
+  return guarded(*group->control, [&] {
     auto list = tensors(parameters, count);
     const std::vector<bool> sparse(count, false);
     const int64_t first_bytes = std::min<int64_t>(c10d::kDefaultFirstBucketBytes, bucket_bytes);
@@ -30,12 +31,13 @@ int c10d_reducer_new(GroupHandle* group, at::Tensor* const* parameters, size_t c
         std::move(list), std::move(buckets), group->group, sparse, bucket_bytes,
         /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true, std::move(names), first_bytes,
         /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
-        /*bucket_bytes_cap_list=*/std::vector<int64_t>{})};
+        /*bucket_bytes_cap_list=*/std::vector<int64_t>{}), group->control};
   });
 }
 
 int c10d_reducer_prepare(ReducerHandle* reducer) {
-  return guarded([&] {
+  return guarded(*reducer->control, [&] {
+    check_not_aborted(*reducer->control);
     reducer->reducer->prepare_for_forward();
     reducer->reducer->rebuild_buckets();
     reducer->reducer->prepare_for_backward({});
@@ -53,8 +55,8 @@ int c10d_reducer_free(ReducerHandle* reducer) {
   });
 }
 
-int c10d_backward(at::Tensor* loss) {
-  return guarded([&] { loss->backward(); });
+int c10d_reducer_backward(ReducerHandle* reducer, at::Tensor* loss) {
+  return guarded(*reducer->control, [&] { loss->backward(); });
 }
 
 int c10d_clear_grads(at::Tensor* const* parameters, size_t count) {

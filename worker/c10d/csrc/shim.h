@@ -85,7 +85,7 @@ int c10d_reducer_new(tandem::GroupHandle* group, at::Tensor* const* parameters, 
 int c10d_reducer_prepare(tandem::ReducerHandle* reducer);
 int c10d_reducer_bucket_count(tandem::ReducerHandle* reducer, size_t* count);
 int c10d_reducer_free(tandem::ReducerHandle* reducer);
-int c10d_backward(at::Tensor* loss);
+int c10d_reducer_backward(tandem::ReducerHandle* reducer, at::Tensor* loss);
 int c10d_clear_grads(at::Tensor* const* parameters, size_t count);
 
 int c10d_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* grads, at::Tensor* const* exp_avgs,

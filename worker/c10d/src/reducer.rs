@@ -49,7 +49,7 @@ impl Reducer {
 
     /// The backward pass. The same as `loss.f_backward()`, but its errors have the kinds of a collective's.
     pub fn backward(&mut self, loss: &Tensor) -> Result<()> {
-        ffi::backward(loss)
+        self.handle.backward(loss)
     }
 
     /// Takes the gradients away from the parameters, as `zero_grad(set_to_none=True)` does: backward then writes them

@@ -1,7 +1,7 @@
 //! ALBEF (Li et al., 2021, "Align before Fuse", figure 1): image encoder, text encoder, fusion encoder, projections, matching
 //! head and temperature, with the parameter names of the published checkpoints.
 
-use super::bert::{self, Bert};
+use super::bert::{self, Bert, Wanted};
 use super::layers::{Linear, normalise};
 use super::vit::{self, Vit};
 use crate::error::Result;
@@ -100,9 +100,35 @@ impl Albef {
         }
     }
 
-    /// Does a text belong to an image? Fused tokens `[n, t, width]` to scores `[n, 2]`: no, yes.
+    /// Does a text belong to an image? The first fused token of each pair, `[n, width]`, to scores `[n, 2]`: no, yes.
     pub fn itm_logits(&self, fused: &Tensor) -> Tensor {
-        self.itm_head.forward(&fused.select(1, 0))
+        self.itm_head.forward(fused)
+    }
+
+    /// For evaluation: pixels `[n, 3, size, size]` to image tokens `[n, p, vision width]` and unit features `[n, embed]`. No
+    /// gradient, no dropout.
+    pub fn encode_image(&self, images: &Tensor) -> (Tensor, Tensor) {
+        tch::no_grad(|| self.encoders.image(images))
+    }
+
+    /// For evaluation: right-padded ids `[n, t]` with their `lengths` `[n]` to text tokens `[n, t, width]` and unit features
+    /// `[n, embed]`. No gradient, no dropout.
+    pub fn encode_text(&self, ids: &Tensor, lengths: &Tensor) -> (Tensor, Tensor) {
+        tch::no_grad(|| self.encoders.text(ids, &self.padding(ids, lengths), 0.0))
+    }
+
+    /// For evaluation: the matching head's scores `[n, 2]`: no, yes, of n pairs of text tokens and image tokens as
+    /// [`encode_text`](Self::encode_text) and [`encode_image`](Self::encode_image) give them. No gradient, no dropout.
+    pub fn match_pairs(&self, text: &Tensor, lengths: &Tensor, image: &Tensor) -> Tensor {
+        tch::no_grad(|| {
+            let bert = &self.encoders.text_encoder;
+            let mask = self.padding(text, lengths);
+            self.itm_logits(&bert.fuse(text, &mask, &bert.sight(image), Wanted::First, 0.0))
+        })
+    }
+
+    fn padding(&self, text: &Tensor, lengths: &Tensor) -> Tensor {
+        bert::padding_mask(lengths, text.size().get(1).copied().unwrap_or(0), self.temp.kind())
     }
 }
 

@@ -86,14 +86,35 @@ impl Bert {
     /// The text layers: ids `[n, t]` and [`padding_mask`] to `[n, t, width]`; token 0 stands for the text.
     pub fn encode(&self, ids: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
         let embedded = self.embeddings.forward(ids, dropout);
-        self.text.iter().fold(embedded, |x, layer| layer.forward(&x, mask, None, dropout))
+        self.text.iter().fold(embedded, |x, layer| layer.forward(&x, mask, None, Wanted::All, dropout))
     }
 
-    /// The fusion layers: text `[n, t, width]` attends to image tokens `[n, p, vision width]`; gives `[n, t, width]`.
-    pub fn fuse(&self, text: &Tensor, mask: &Tensor, image: &Tensor, dropout: f64) -> Tensor {
-        self.fusion
-            .iter()
-            .fold(text.shallow_clone(), |x, layer| layer.forward(&x, mask, Some(image), dropout))
+    /// Image tokens `[n, p, vision width]` as the fusion layers attend to them.
+    pub fn sight(&self, image: &Tensor) -> Sight {
+        Sight(
+            self.fusion
+                .iter()
+                .flat_map(|layer| &layer.crossattention)
+                .map(|attention| attention.memory(image))
+                .collect(),
+        )
+    }
+
+    /// The fusion layers: text `[n, t, width]` attends to what it sees; gives the [`Wanted`] tokens.
+    pub fn fuse(
+        &self,
+        text: &Tensor,
+        mask: &Tensor,
+        sight: &Sight,
+        wanted: Wanted<'_>,
+        dropout: f64,
+    ) -> Tensor {
+        let last = self.fusion.len().saturating_sub(1);
+        let layers = self.fusion.iter().zip(&sight.0).enumerate();
+        layers.fold(text.shallow_clone(), |x, (i, (layer, memory))| {
+            let wanted = if i == last { wanted } else { Wanted::All };
+            layer.forward(&x, mask, Some(memory), wanted, dropout)
+        })
     }
 
     /// The head: hidden states `[m, width]` to scores of the vocabulary `[m, vocabulary]`.
@@ -101,6 +122,39 @@ impl Bert {
         let x = self.transform_norm.forward(&gelu(&self.transform.forward(hidden)));
         x.linear(&self.embeddings.word, Some(&self.decoder_bias))
     }
+}
+
+/// Which tokens of the last fusion layer are asked for. What only the others need is not computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// All of them: `[n, t, width]`.
+    All,
+    /// The first of each text: `[n, width]`.
+    First,
+    /// Those at these indices `[m]` into the `n * t` tokens: `[m, width]`.
+    At(&'a Tensor),
+}
+
+/// Images as the fusion layers attend to them: their keys and values, made once however many texts look at an image.
+#[derive(Debug)]
+pub struct Sight(Vec<Memory>);
+
+impl Sight {
+    /// Those of the images at these indices.
+    pub fn select(&self, images: &Tensor) -> Self {
+        let select = |memory: &Memory| Memory {
+            key: memory.key.index_select(0, images),
+            value: memory.value.index_select(0, images),
+        };
+        Self(self.0.iter().map(select).collect())
+    }
+}
+
+/// Keys and values of one attention layer, `[n, k, width]` both.
+#[derive(Debug)]
+struct Memory {
+    key: Tensor,
+    value: Tensor,
 }
 
 /// The additive attention mask of right-padded texts with these lengths: `[n, 1, 1, t]`, 0 at tokens, -10,000 at padding.
@@ -161,13 +215,26 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: &Tensor, mask: &Tensor, image: Option<&Tensor>, dropout: f64) -> Tensor {
-        let mut x = self.attention.forward(x, x, Some(mask), dropout);
-        if let (Some(crossattention), Some(image)) = (&self.crossattention, image) {
-            x = crossattention.forward(&x, image, None, dropout);
+    fn forward(
+        &self,
+        x: &Tensor,
+        mask: &Tensor,
+        sight: Option<&Memory>,
+        wanted: Wanted<'_>,
+        dropout: f64,
+    ) -> Tensor {
+        let query = if let Wanted::First = wanted { x.narrow(1, 0, 1) } else { x.shallow_clone() };
+        let mut y = self.attention.forward(&query, &self.attention.memory(x), Some(mask), dropout);
+        if let (Some(crossattention), Some(memory)) = (&self.crossattention, sight) {
+            y = crossattention.forward(&y, memory, None, dropout);
         }
-        let hidden = gelu(&self.intermediate.forward(&x));
-        self.norm.forward(&(drop_out(self.output.forward(&hidden), dropout) + &x))
+        let y = match wanted {
+            Wanted::All => y,
+            Wanted::First => y.select(1, 0),
+            Wanted::At(positions) => y.flatten(0, 1).index_select(0, positions),
+        };
+        let hidden = gelu(&self.intermediate.forward(&y));
+        self.norm.forward(&(drop_out(self.output.forward(&hidden), dropout) + &y))
     }
 }
 
@@ -195,10 +262,14 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: &Tensor, source: &Tensor, mask: Option<&Tensor>, dropout: f64) -> Tensor {
-        let (query, key, value) =
-            (self.query.forward(x), self.key.forward(source), self.value.forward(source));
-        let attended = attention(&query, &key, &value, self.heads, mask, dropout);
+    /// What is attended to: `[n, k, key width]`.
+    fn memory(&self, source: &Tensor) -> Memory {
+        Memory { key: self.key.forward(source), value: self.value.forward(source) }
+    }
+
+    fn forward(&self, x: &Tensor, memory: &Memory, mask: Option<&Tensor>, dropout: f64) -> Tensor {
+        let query = self.query.forward(x);
+        let attended = attention(&query, &memory.key, &memory.value, self.heads, mask, dropout);
         self.norm.forward(&(drop_out(self.dense.forward(&attended), dropout) + x))
     }
 }

@@ -21,8 +21,7 @@ use raw::TensorPtr;
 pub(crate) use library::{Library, Nccl, libtorch_folder};
 pub(crate) use store::Store;
 pub(crate) use tensors::{
-    AutocastState, autocast_enter, autocast_leave, backward, clear_grads, fused_adamw, global_norm, lerp,
-    scale,
+    AutocastState, autocast_enter, autocast_leave, clear_grads, fused_adamw, global_norm, lerp, scale,
 };
 
 /// Turns a status of `what` into a result, with the text that C++ kept for this thread.
@@ -141,8 +140,8 @@ impl Drop for Group {
 #[derive(Debug)]
 pub(crate) struct AbortHandle(NonNull<raw::Abort>);
 
-// SAFETY: it holds a weak pointer and an atomic, both made for several threads, and never changes; the backends' `abort`
-// may be called while another thread uses the group.
+// SAFETY: it shares a structure made for several threads (csrc/group.h), and the backends' `abort` may be called while
+// another thread uses the group.
 unsafe impl Send for AbortHandle {}
 // SAFETY: as above.
 unsafe impl Sync for AbortHandle {}
@@ -183,6 +182,11 @@ impl Reducer {
     pub(crate) fn prepare(&mut self) -> Result<()> {
         // SAFETY: the reducer is alive.
         check("preparing the reducer", unsafe { raw::c10d_reducer_prepare(self.0.as_ptr()) })
+    }
+
+    pub(crate) fn backward(&mut self, loss: &Tensor) -> Result<()> {
+        // SAFETY: the reducer and the tensor are alive.
+        check("backward", unsafe { raw::c10d_reducer_backward(self.0.as_ptr(), tensor(loss)) })
     }
 
     pub(crate) fn bucket_count(&self) -> Result<usize> {

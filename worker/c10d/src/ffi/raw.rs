@@ -83,7 +83,7 @@ unsafe extern "C" {
     pub(super) fn c10d_reducer_prepare(reducer: *mut Reducer) -> c_int;
     pub(super) fn c10d_reducer_bucket_count(reducer: *mut Reducer, count: *mut usize) -> c_int;
     pub(super) fn c10d_reducer_free(reducer: *mut Reducer) -> c_int;
-    pub(super) fn c10d_backward(loss: TensorPtr) -> c_int;
+    pub(super) fn c10d_reducer_backward(reducer: *mut Reducer, loss: TensorPtr) -> c_int;
     pub(super) fn c10d_clear_grads(parameters: *const TensorPtr, count: usize) -> c_int;
 
     pub(super) fn c10d_fused_adamw(

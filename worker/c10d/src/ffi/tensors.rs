@@ -1,4 +1,4 @@
-//! Kernels over lists of tensors, backward, autocast.
+//! Kernels over lists of tensors, and autocast.
 
 use std::ffi::c_int;
 
@@ -7,11 +7,6 @@ use tch::Tensor;
 use super::{check, pointers, raw, tensor};
 use crate::Result;
 use crate::optim::AdamW;
-
-pub(crate) fn backward(loss: &Tensor) -> Result<()> {
-    // SAFETY: the tensor is alive.
-    check("backward", unsafe { raw::c10d_backward(tensor(loss)) })
-}
 
 pub(crate) fn clear_grads(parameters: &[Tensor]) -> Result<()> {
     let list = pointers(parameters);

@@ -1,5 +1,5 @@
-// What is called of gloo::Context. Both members are not virtual and libtorch_cpu.so exports them; the objects are made
-// and destroyed inside libtorch_cpu.so, so their layout is not needed.
+// What ProcessGroupGloo.hpp calls of gloo::Context: a member that is not virtual and that libtorch_cpu.so exports. The
+// objects are made and destroyed inside libtorch_cpu.so, so their layout is not needed.
 #pragma once
 
 #include <chrono>
@@ -8,6 +8,5 @@ namespace gloo {
 class Context {
  public:
   void setTimeout(std::chrono::milliseconds timeout);
-  void closeConnections();
 };
 }  // namespace gloo
