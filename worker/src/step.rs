@@ -1,4 +1,4 @@
-//! One training step: the paper's pseudocode. Nothing above [`Trainer::commit`] changes state.
+//! One training step: the paper's pseudocode. Nothing above `commit` changes state.
 
 use crate::batch::{Draws, LocalBatch, Masked, NegativeDraws, Texts};
 use crate::error::{Error, Result};
