@@ -14,7 +14,7 @@ pub struct LocalBatch {
     pub images: Tensor,
     /// Token ids, right-padded, row after row: `n * width` of them.
     pub tokens: Vec<i64>,
-    /// Tokens of each text, with [CLS] and [SEP].
+    /// Tokens of each text, with `[CLS]` and `[SEP]`.
     pub lengths: Vec<u32>,
     /// (epoch, row) of each pair: the key of its masks.
     pub rows: Vec<(u64, u64)>,

@@ -55,7 +55,7 @@ sections! {
     text: TextSection {
         /// A BERT vocab.txt or a tokenizer.json, as a path or URL.
         tokenizer: String = String::new(),
-        /// Tokens per caption, with [CLS] and [SEP]; longer captions are cut.
+        /// Tokens per caption, with `[CLS]` and `[SEP]`; longer captions are cut.
         max_tokens: u32 = 30,
     }
     /// Random changes of the training images, after ALBEF's pre-training transform.
@@ -113,7 +113,7 @@ sections! {
         embed_width: u32 = 256,
         /// Dropout probability of the text and fusion layers.
         dropout: f64 = 0.1,
-        /// Standard deviation of the first weights; narrow networks that train briefly want more than the published 0.02.
+        /// Standard deviation of the first weights; published: 0.02.
         init_std: f64 = 0.02,
     }
     /// ALBEF's losses.
