@@ -1,7 +1,7 @@
 //! What can go wrong in `tandem`, and the exit code that each means.
 
 use crate::checkpoints::{CheckpointError, StoreError};
-use proto::{Exit, GlobalStep, config::ConfigError};
+use proto::{Exit, config::ConfigError};
 use std::{io, path::PathBuf};
 
 /// The result of this crate's functions.
@@ -35,44 +35,6 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The model's table and the tokenizer differ.
-    #[error(
-        "model.vocabulary = {model}, but the tokenizer {tokenizer} has {found} entries; set model.vocabulary={found}, or name another text.tokenizer"
-    )]
-    Vocabulary {
-        /// The configured size.
-        model: u32,
-        /// Where the tokenizer lies.
-        tokenizer: String,
-        /// Its size.
-        found: u32,
-    },
-    /// The output belongs to an earlier run.
-    #[error(
-        "{output} has checkpoints (newest: step {newest}); add --resume to go on from there, or choose another run.output"
-    )]
-    HasCheckpoints {
-        /// The run's output.
-        output: String,
-        /// Its newest committed step.
-        newest: GlobalStep,
-    },
-    /// The data changed since the run began.
-    #[error(
-        "{output} was trained on another dataset: {difference}; restore data.train, or choose another run.output"
-    )]
-    DatasetChanged {
-        /// The run's output.
-        output: String,
-        /// What differs, by file.
-        difference: String,
-    },
-    /// Another coordinator took the generation at the same moment.
-    #[error("another coordinator has just started on {output}; let one of them run")]
-    Contested {
-        /// The run's output.
-        output: String,
-    },
     /// An address that is open to others, without protection.
     #[error(
         "cluster.listen = {address} can be reached from other machines, but connections are not encrypted and nobody is asked who he is; listen on 127.0.0.1 and reach it through a tunnel (`ssh -L`)"
@@ -92,39 +54,6 @@ pub enum Error {
     /// The server broke off.
     #[error("the coordinator's server ended: {0}")]
     Server(String),
-    /// The program that trains is not there.
-    #[error("{} is not there: `tandem` starts it from its own folder; build it with `cargo build -p worker`", .0.display())]
-    NoWorker(PathBuf),
-    /// A process can't be started.
-    #[error("starting {}: {source}", program.display())]
-    Spawn {
-        /// The program.
-        program: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// No coordinator answers.
-    #[error("no coordinator answers at {url}: {reason}")]
-    Unreachable {
-        /// Where it should be.
-        url: String,
-        /// What the connection says.
-        reason: String,
-    },
-    /// The coordinator answered no.
-    #[error("the coordinator at {url} refuses: {reason}")]
-    Refused {
-        /// Where it is.
-        url: String,
-        /// Its words.
-        reason: String,
-    },
-    /// Arguments that don't fit together.
-    #[error("{0}")]
-    Usage(String),
-    /// Data that was looked at is broken.
-    #[error("{0}")]
-    Broken(String),
 }
 
 impl Error {
@@ -136,11 +65,8 @@ impl Error {
             }
             Self::Checkpoint(CheckpointError::Conflict { .. }) | Self::Write { .. } => Exit::Output,
             Self::Checkpoint(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
-            Self::DatasetChanged { .. } | Self::Broken(_) => Exit::Data,
-            Self::Config(_) | Self::Vocabulary { .. } | Self::HasCheckpoints { .. } => Exit::Usage,
-            Self::Unprotected { .. } | Self::Refused { .. } | Self::Usage(_) => Exit::Usage,
-            Self::Contested { .. } | Self::Listen { .. } | Self::Unreachable { .. } => Exit::Unavailable,
-            Self::NoWorker(_) | Self::Spawn { .. } => Exit::Unavailable,
+            Self::Config(_) | Self::Unprotected { .. } => Exit::Usage,
+            Self::Listen { .. } => Exit::Unavailable,
             Self::Server(_) => Exit::Internal,
         }
     }

@@ -91,14 +91,9 @@ impl Optimizer {
         named.collect()
     }
 
-    /// Takes up after `step` updates with these moments.
-    ///
-    /// # Errors
-    /// Names that are missing, unexpected or misshaped.
-    pub fn restore(&mut self, moments: &Weights, step: u64) -> Result<()> {
-        Weights::new(self.moments()).copy_from(moments)?;
+    /// Goes on after `step` updates, whose [`moments`](Self::moments) have been copied in.
+    pub fn set_step(&mut self, step: u64) {
         self.step = step;
-        Ok(())
     }
 }
 
