@@ -128,7 +128,7 @@ fn a_step_that_is_not_finite_changes_nothing_and_can_be_redone() {
     trainer.step(&whole(0), Wishes::default()).unwrap();
     let (before, counters) = (snapshot(trainer.state()), trainer.state().counters());
     let mut broken = whole(1);
-    broken.images = broken.images * f64::NAN;
+    broken.images *= f64::NAN;
     let error = trainer.step(&broken, Wishes::default()).unwrap_err();
     assert!(error.to_string().starts_with("step 2: the loss is not finite"), "{error}");
     assert_same(&before, &snapshot(trainer.state()));
