@@ -16,6 +16,8 @@ pub mod vote;
 pub mod weights;
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod golden;
 
 pub use error::{Error, Result};

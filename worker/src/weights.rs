@@ -202,10 +202,12 @@ mod tests {
 
     #[test]
     fn draws_depend_on_seed_and_name_only() {
-        let draw = |seed, name: &str| Init::Normal(1.0).fill(name, &[5], seed, Kind::Float);
-        assert!(draw(1, "a").equal(&draw(1, "a")));
-        assert!(!draw(1, "a").equal(&draw(2, "a")));
-        assert!(!draw(1, "a").equal(&draw(1, "b")));
+        crate::alone::alone("weights::tests::draws_depend_on_seed_and_name_only", || {
+            let draw = |seed, name: &str| Init::Normal(1.0).fill(name, &[5], seed, Kind::Float);
+            assert!(draw(1, "a").equal(&draw(1, "a")));
+            assert!(!draw(1, "a").equal(&draw(2, "a")));
+            assert!(!draw(1, "a").equal(&draw(1, "b")));
+        });
     }
 
     #[test]
