@@ -179,13 +179,14 @@ impl Control {
     /// Writes the metrics of committed steps.
     ///
     /// # Errors
-    /// A stale generation; files that can't be written, which also ends the run.
+    /// Who is no member of the current generation; files that can't be written, which also ends the run.
     pub async fn report(
         &self,
+        member: MemberId,
         generation: Generation,
         steps: Vec<v1::StepReport>,
     ) -> Result<(), ReportError> {
-        lock(&self.membership).check_current(generation)?;
+        lock(&self.membership).rank_of(member, generation)?;
         let latest = self.blocking(move |recorder| {
             let mut recorder = lock(recorder);
             recorder.record(&steps)?;
@@ -199,10 +200,11 @@ impl Control {
     /// Takes the report of a checkpoint's part; says whether that step is committed now.
     ///
     /// # Errors
-    /// A stale generation or a report that can't be true; a store that refuses, which also ends the run.
-    pub async fn report_part(&self, report: Report) -> Result<bool, ReportError> {
+    /// Who is no member of the current generation; a report that can't be true and a store that refuses, which also end
+    /// the run.
+    pub async fn report_part(&self, member: MemberId, report: Report) -> Result<bool, ReportError> {
         let step = report.step;
-        lock(&self.membership).check_current(report.generation)?;
+        self.check_part(member, &report)?;
         let committed = match self.checkpoints.report(report).await {
             Ok(committed) => committed,
             Err(error) => {
@@ -217,6 +219,20 @@ impl Control {
             }
         }
         Ok(committed)
+    }
+
+    /// A member reports its own part, of as many as there are ranks: else a step could be committed that lacks some.
+    fn check_part(&self, member: MemberId, report: &Report) -> Result<(), ReportError> {
+        let membership = lock(&self.membership);
+        let (rank, world) = (membership.rank_of(member, report.generation)?, membership.spec().workers);
+        if (report.rank, report.parts) == (rank, world.0) {
+            return Ok(());
+        }
+        let reason = format!(
+            "worker {member} has rank {rank} of {world}, but reports part {} of {}",
+            report.rank, report.parts
+        );
+        Err(CheckpointError::Report { step: report.step, rank: report.rank, reason }.into())
     }
 
     /// Runs file work on a thread that may block. What can't be written ends the run.

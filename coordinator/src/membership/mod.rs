@@ -258,11 +258,17 @@ impl Membership {
         member.ok_or(Refusal::Unknown(id))
     }
 
-    /// Refuses a worker's message of another generation than the current one.
+    /// The rank with which a worker speaks for the current generation.
     ///
     /// # Errors
-    /// [`Refusal::Stale`].
-    pub fn check_current(&self, found: Generation) -> Result<(), Refusal> {
+    /// [`Refusal::Stale`], and [`Refusal::Unknown`] for who is not here or has no rank.
+    pub fn rank_of(&self, id: MemberId, generation: Generation) -> Result<Rank, Refusal> {
+        self.check_current(generation)?;
+        let member = self.members.get(&id).filter(|member| member.presence == Presence::Here);
+        member.and_then(|member| member.rank).ok_or(Refusal::Unknown(id))
+    }
+
+    fn check_current(&self, found: Generation) -> Result<(), Refusal> {
         let current = self.spec.generation;
         if found == current { Ok(()) } else { Err(Refusal::Stale { found, current }) }
     }

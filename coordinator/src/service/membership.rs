@@ -57,8 +57,8 @@ impl Membership for Service {
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
         let v1::ReportRequest { member: name, generation, steps } = request.into_inner();
-        member(&name)?;
-        self.control.report(Generation(generation), steps).await.map_err(not_taken)?;
+        let id = member(&name)?;
+        self.control.report(id, Generation(generation), steps).await.map_err(not_taken)?;
         Ok(Response::new(v1::ReportReply {}))
     }
 
@@ -67,7 +67,7 @@ impl Membership for Service {
         request: Request<v1::ReportPartRequest>,
     ) -> Result<Response<v1::ReportPartReply>, Status> {
         let request = request.into_inner();
-        member(&request.member)?;
+        let id = member(&request.member)?;
         let report = Report {
             generation: Generation(request.generation),
             step: GlobalStep(request.step),
@@ -76,7 +76,7 @@ impl Membership for Service {
             part: Part { name: request.name, size: request.size, sha256: request.sha256 },
             state: request.state,
         };
-        let committed = self.control.report_part(report).await.map_err(not_taken)?;
+        let committed = self.control.report_part(id, report).await.map_err(not_taken)?;
         Ok(Response::new(v1::ReportPartReply { committed }))
     }
 

@@ -5,6 +5,8 @@ mod answered;
 mod membership;
 mod operator;
 mod rendezvous;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     control::{Control, ReportError},
