@@ -3,9 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The top of the clone.
+/// The top of the clone that cargo runs the test of. Asked for at run time, since a target folder may be shared or moved.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&here).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A program of the workspace, in the folder above the one that holds the running test, whatever the target folder is.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).map(|folder| folder.join(name)).unwrap_or_default()
 }
 
 /// What a command prints, run at the top of the clone; empty if it can't be run.

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 fn tandem(arguments: &[&str]) -> Output {
-    let binary = e2e::root().join("target/debug/tandem");
+    let binary = e2e::program("tandem");
     Command::new(&binary)
         .args(arguments)
         .output()
