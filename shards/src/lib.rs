@@ -2,5 +2,6 @@
 //!
 //! Invariants of absence: no tensor library, no rpc.
 
+pub mod image;
 pub mod keyed;
 pub mod order;
