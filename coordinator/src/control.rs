@@ -262,7 +262,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn exit_of(error: &CheckpointError) -> Exit {
     match error {
         CheckpointError::Store(_) | CheckpointError::Conflict { .. } => Exit::Output,
-        CheckpointError::Damaged { .. } => Exit::Data,
         CheckpointError::Report { .. } | CheckpointError::State { .. } => Exit::Internal,
     }
 }

@@ -1,7 +1,8 @@
 //! What can go wrong in `tandem`, and the exit code that each means.
 
-use crate::checkpoints::{CheckpointError, StoreError};
+use crate::checkpoints::CheckpointError;
 use proto::{Exit, config::ConfigError};
+use shards::{committed::CommittedError, store::StoreError};
 use std::{io, path::PathBuf};
 
 /// The result of this crate's functions.
@@ -16,6 +17,9 @@ pub enum Error {
     /// A checkpoint can't be read or committed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A checkpoint that was committed can't be read.
+    #[error(transparent)]
+    Committed(#[from] CommittedError),
     /// The store of the run's output refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -64,7 +68,7 @@ impl Error {
                 Exit::Output
             }
             Self::Checkpoint(CheckpointError::Conflict { .. }) | Self::Write { .. } => Exit::Output,
-            Self::Checkpoint(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
+            Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
             Self::Config(_) | Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Server(_) => Exit::Internal,

@@ -2,6 +2,12 @@
 //!
 //! Invariants of absence: no tensor library, no rpc.
 
+pub mod committed;
+pub mod error;
 pub mod image;
 pub mod keyed;
 pub mod order;
+pub mod store;
+pub mod text;
+
+pub use error::{Error, Result};

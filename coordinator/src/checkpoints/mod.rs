@@ -1,17 +1,17 @@
 //! Committing checkpoints: the ranks write parts and report them; when all parts of a step are there, the coordinator
 //! writes the manifest and then, as the last thing, the commit marker. A folder without a valid marker does not exist.
 
-mod store;
 #[cfg(test)]
 mod tests;
-
-pub use store::{Folder, StoreError};
 
 use proto::{
     Generation, GlobalStep, Rank,
     checkpoint::{MANIFEST, MARKER, Manifest, Part, VERSION},
 };
-use sha2::{Digest, Sha256};
+use shards::{
+    committed::digest,
+    store::{Folder, StoreError},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::Mutex;
 
@@ -44,16 +44,6 @@ pub enum CheckpointError {
     Conflict {
         /// The marker.
         path: String,
-    },
-    /// What lies in the store is not what was committed.
-    #[error(
-        "checkpoint {path} is damaged: {reason}; remove this folder to go on from the checkpoint before it"
-    )]
-    Damaged {
-        /// The folder.
-        path: String,
-        /// What was found.
-        reason: String,
     },
 }
 
@@ -209,33 +199,6 @@ impl Checkpoints {
     }
 }
 
-/// The newest committed checkpoint below `folder`.
-///
-/// # Errors
-/// A store that refuses, and a committed checkpoint whose manifest is not the one that was committed: it is not passed
-/// over in silence.
-pub async fn newest(folder: &Folder) -> Result<Option<Manifest>, CheckpointError> {
-    for step in folder.steps().await?.into_iter().rev() {
-        let folder = folder.step(step);
-        let Some(marker) = folder.get(MARKER).await? else { continue };
-        let damaged = |reason: String| CheckpointError::Damaged { path: folder.path_of(""), reason };
-        let bytes = folder.get(MANIFEST).await?.ok_or_else(|| damaged(format!("{MANIFEST} is missing")))?;
-        if digest(&bytes).as_bytes() != marker.trim_ascii() {
-            return Err(damaged(format!("{MANIFEST} does not have the digest in {MARKER}")));
-        }
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        if manifest.version != VERSION {
-            let found = manifest.version;
-            return Err(damaged(format!("its version is {found}, this Tandem reads version {VERSION}")));
-        }
-        if manifest.step != step {
-            return Err(damaged(format!("it is of step {}", manifest.step)));
-        }
-        return Ok(Some(manifest));
-    }
-    Ok(None)
-}
-
 fn check(report: &Report) -> Result<(), CheckpointError> {
     let name = &report.part.name;
     let plain = !name.is_empty()
@@ -257,8 +220,4 @@ fn check(report: &Report) -> Result<(), CheckpointError> {
 
 fn refused(report: &Report, reason: String) -> CheckpointError {
     CheckpointError::Report { step: report.step, rank: report.rank, reason }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

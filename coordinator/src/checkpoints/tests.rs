@@ -3,6 +3,7 @@
 use super::*;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 use proto::checkpoint;
+use shards::committed::newest;
 use std::sync::Arc;
 
 const G: Generation = Generation(2);
@@ -75,7 +76,7 @@ async fn a_changed_manifest_is_named_not_passed_over() {
     commit(&checkpoints, &folder, 1).await;
     commit(&checkpoints, &folder, 2).await;
     let step = folder.step(GlobalStep(2));
-    let mut bytes = step.get(MANIFEST).await.unwrap().unwrap();
+    let mut bytes = step.get(MANIFEST).await.unwrap().unwrap().to_vec();
     bytes[40] ^= 1;
     step.put(MANIFEST, bytes).await.unwrap();
     let error = newest(&folder).await.unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! A whole run as two workers and an operator speak it, over a real connection.
 
 use crate::{
-    checkpoints::{Checkpoints, Folder, Identity, newest},
+    checkpoints::{Checkpoints, Identity},
     control::{Control, Handout},
     membership::{Membership, Spec},
     metrics::Recorder,
@@ -15,6 +15,7 @@ use proto::{
         rendezvous_client::RendezvousClient,
     },
 };
+use shards::{committed::newest, store::Folder};
 use std::{future::Future, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};

@@ -1,9 +1,14 @@
-//! A folder of the object store, with the few operations that checkpoints need and errors that name path and mend.
+//! A folder of an object store (a disk, s3, gs, az, http), with the few operations that datasets and checkpoints need and errors
+//! that name path and mend.
 
+use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+};
 use proto::{GlobalStep, checkpoint};
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
+use url::Url;
 
 /// The object store refused.
 #[derive(Debug, thiserror::Error)]
@@ -19,17 +24,98 @@ pub struct StoreError {
     pub writing: bool,
 }
 
-/// A folder of an object store.
+impl StoreError {
+    /// The program's exit code for it.
+    pub fn exit(&self) -> proto::Exit {
+        if self.writing { proto::Exit::Output } else { proto::Exit::Data }
+    }
+}
+
+/// A folder of an object store, or a file seen as one.
 #[derive(Clone, Debug)]
 pub struct Folder {
     store: Arc<dyn ObjectStore>,
     path: Path,
 }
 
+/// A location of the configuration with its place made absolute: a URL as it is, a path from the present folder on.
+///
+/// # Errors
+/// An empty location, or a present folder that is gone.
+pub fn absolute(location: &str) -> Result<String, StoreError> {
+    let failed =
+        |reason: String| StoreError { action: "opening", path: location.into(), reason, writing: false };
+    if location.is_empty() {
+        return Err(failed("the location is empty; give a path or a URL".into()));
+    }
+    if location.contains("://") {
+        return Ok(location.into());
+    }
+    let path = std::path::absolute(location).map_err(|e| failed(e.to_string()))?;
+    Ok(path.to_string_lossy().trim_end_matches('/').to_owned())
+}
+
+/// The path on this machine's disk that a location names, if it is one.
+pub fn local_path(location: &str) -> Option<PathBuf> {
+    if !location.contains("://") {
+        return Some(PathBuf::from(location));
+    }
+    Url::parse(location).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+}
+
 impl Folder {
     /// The folder at `path` of `store`.
     pub fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
         Self { store, path }
+    }
+
+    /// The folder that a path or a URL names (file, s3, gs, az, http; credentials as the cloud's own tools read them from the
+    /// environment). It need not exist. What is written on a local disk is synced before it counts as written.
+    ///
+    /// # Errors
+    /// A URL that no store serves.
+    pub fn open(location: &str) -> Result<Self, StoreError> {
+        let location = absolute(location)?;
+        let failed =
+            |reason: String| StoreError { action: "opening", path: location.clone(), reason, writing: false };
+        if let Some(path) = local_path(&location) {
+            let path = Path::from_absolute_path(path).map_err(|e| failed(e.to_string()))?;
+            let disk = LocalFileSystem::new().with_fsync(true).with_automatic_cleanup(true);
+            return Ok(Self::new(Arc::new(disk), path));
+        }
+        let url = Url::parse(&location).map_err(|e| failed(e.to_string()))?;
+        let variables = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+        let (store, path) = object_store::parse_url_opts(&url, variables).map_err(|e| failed(explain(&e)))?;
+        Ok(Self::new(store.into(), path))
+    }
+
+    /// The store and the path in it, for readers that fetch ranges.
+    pub fn object(&self) -> (Arc<dyn ObjectStore>, Path) {
+        (self.store.clone(), self.path.clone())
+    }
+
+    /// All objects below it, by path; itself if it is a file.
+    ///
+    /// # Errors
+    /// A store that refuses.
+    pub async fn objects(&self) -> Result<Vec<ObjectMeta>, StoreError> {
+        match self.store.head(&self.path).await {
+            Ok(meta) => return Ok(vec![meta]),
+            Err(object_store::Error::NotFound { .. }) => {}
+            // A folder of a disk is no object; other stores know no folders.
+            Err(_) if self.store.to_string().starts_with("LocalFileSystem") => {}
+            Err(e) => return Err(self.failed("looking at", "", false, &e)),
+        }
+        let mut found = self.list().await?;
+        found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+        Ok(found)
+    }
+
+    async fn list(&self) -> Result<Vec<ObjectMeta>, StoreError> {
+        match self.store.list(Some(&self.path)).try_collect().await {
+            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+            other => other.map_err(|e| self.failed("listing", "", false, &e)),
+        }
     }
 
     /// A folder below this one.
@@ -72,11 +158,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn files(&self) -> Result<Vec<String>, StoreError> {
-        let found: Result<Vec<_>, _> = self.store.list(Some(&self.path)).try_collect().await;
-        let found = match found {
-            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
-            other => other.map_err(|e| self.failed("listing", "", false, &e))?,
-        };
+        let found = self.list().await?;
         let mut names: Vec<String> =
             found.iter().filter_map(|meta| meta.location.filename().map(String::from)).collect();
         names.sort_unstable();
@@ -95,17 +177,17 @@ impl Folder {
         }
     }
 
-    /// A small file; none when it is not there.
+    /// A whole file; none when it is not there.
     ///
     /// # Errors
     /// A store that refuses.
-    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    pub async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
         let found = match self.store.get(&self.at(name)).await {
             Ok(found) => found.bytes().await,
             Err(e) => Err(e),
         };
         match found {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(self.failed("reading", name, false, &e)),
         }

@@ -1,0 +1,145 @@
+//! Reading what a checkpoint's commit left in the store: whoever resumes, evaluates or lists sees only folders whose marker
+//! names their manifest, and only bytes that have the digest in it.
+
+use crate::store::{Folder, StoreError};
+use bytes::Bytes;
+use proto::checkpoint::{FOLDER, MANIFEST, MARKER, Manifest, Part, VERSION};
+use sha2::{Digest, Sha256};
+
+/// Why a checkpoint can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CommittedError {
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No checkpoint is there.
+    #[error(
+        "no committed checkpoint at {path}; give a run's output folder, or one of its checkpoints/step-* folders"
+    )]
+    Missing {
+        /// The folder.
+        path: String,
+    },
+    /// What lies in the store is not what was committed.
+    #[error(
+        "checkpoint {path} is damaged: {reason}; remove this folder to go on from the checkpoint before it"
+    )]
+    Damaged {
+        /// The folder.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// The newest committed checkpoint among the step folders of `folder`, if there is one.
+///
+/// # Errors
+/// A store that refuses, and a committed checkpoint whose manifest is not the one that was committed: it is not passed over in
+/// silence.
+pub async fn newest(folder: &Folder) -> Result<Option<Manifest>, CommittedError> {
+    for step in folder.steps().await?.into_iter().rev() {
+        let manifest = manifest(&folder.step(step)).await?;
+        match manifest {
+            Some(found) if found.step != step => {
+                let reason = format!("it is of step {}", found.step);
+                return Err(CommittedError::Damaged { path: folder.step(step).path_of(""), reason });
+            }
+            Some(found) => return Ok(Some(found)),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The manifest of one step's folder; none when nothing is committed there.
+///
+/// # Errors
+/// A store that refuses, and a manifest that is not the one that was committed.
+pub async fn manifest(folder: &Folder) -> Result<Option<Manifest>, CommittedError> {
+    let Some(marker) = folder.get(MARKER).await? else { return Ok(None) };
+    let damaged = |reason: String| CommittedError::Damaged { path: folder.path_of(""), reason };
+    let bytes = folder.get(MANIFEST).await?.ok_or_else(|| damaged(format!("{MANIFEST} is missing")))?;
+    if digest(&bytes).as_bytes() != marker.trim_ascii() {
+        return Err(damaged(format!("{MANIFEST} does not have the digest in {MARKER}")));
+    }
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if manifest.version != VERSION {
+        let found = manifest.version;
+        return Err(damaged(format!("its version is {found}, this Tandem reads version {VERSION}")));
+    }
+    Ok(Some(manifest))
+}
+
+/// The folder and manifest of the checkpoint that `location` names: a step's folder itself, or a run's output, whose newest
+/// one is taken.
+///
+/// # Errors
+/// As [`manifest`], and a location without a committed checkpoint.
+pub async fn find(location: &str) -> Result<(Folder, Manifest), CommittedError> {
+    let folder = Folder::open(location)?;
+    if let Some(found) = manifest(&folder).await? {
+        return Ok((folder, found));
+    }
+    for steps in [folder.below(FOLDER), folder.clone()] {
+        if let Some(found) = newest(&steps).await? {
+            return Ok((steps.step(found.step), found));
+        }
+    }
+    Err(CommittedError::Missing { path: location.into() })
+}
+
+/// The bytes of one part, as they were committed.
+///
+/// # Errors
+/// A store that refuses, and bytes that are missing or differ from what was committed.
+pub async fn part(folder: &Folder, part: &Part) -> Result<Bytes, CommittedError> {
+    let damaged = |reason: String| CommittedError::Damaged { path: folder.path_of(""), reason };
+    let bytes = folder.get(&part.name).await?.ok_or_else(|| damaged(format!("{} is missing", part.name)))?;
+    if bytes.len() as u64 != part.size {
+        return Err(damaged(format!(
+            "{} has {} bytes, committed were {}",
+            part.name,
+            bytes.len(),
+            part.size
+        )));
+    }
+    if digest(&bytes) != part.sha256 {
+        return Err(damaged(format!("{} does not have the digest that was committed", part.name)));
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 in hex.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in lowercase hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_with_one_flipped_byte_or_none_is_damaged() {
+        let disk = tempfile::tempdir().unwrap();
+        let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();
+        let bytes = b"tensors".to_vec();
+        let named = Part { name: "p".into(), size: 7, sha256: digest(&bytes) };
+        folder.put("p", bytes.clone()).await.unwrap();
+        assert_eq!(part(&folder, &named).await.unwrap(), bytes);
+        for (bad, told) in [(&b"tensorz"[..], "digest"), (b"tensor", "6 bytes")] {
+            folder.put("p", bad.to_vec()).await.unwrap();
+            let error = part(&folder, &named).await.unwrap_err().to_string();
+            assert!(error.contains(told) && error.contains("remove this folder"), "{error}");
+        }
+        folder.remove("p").await.unwrap();
+        assert!(part(&folder, &named).await.unwrap_err().to_string().contains("missing"));
+        let nothing = find(disk.path().to_str().unwrap()).await.unwrap_err();
+        assert!(matches!(nothing, CommittedError::Missing { .. }), "{nothing}");
+    }
+}
