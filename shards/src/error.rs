@@ -1,4 +1,4 @@
-//! What can be wrong with a tokenizer or the place that holds it, and the exit code that each means.
+//! What can be wrong with a dataset, a tokenizer or the place that holds them, and the exit code that each means.
 
 use crate::store::StoreError;
 use proto::Exit;
@@ -12,6 +12,74 @@ pub enum Error {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is nothing at the location.
+    #[error(
+        "no dataset at {location}: there is no file there; mend data.train (or --data), or make one with `tandem data import`"
+    )]
+    Missing {
+        /// As configured.
+        location: String,
+    },
+    /// There are files, but none of parquet.
+    #[error(
+        "no parquet file at {location}: {files} other files are there, such as {example}; datasets are folders of *.parquet"
+    )]
+    NoParquet {
+        /// As configured.
+        location: String,
+        /// How many files there are.
+        files: usize,
+        /// One of them.
+        example: String,
+    },
+    /// Parquet files without a row.
+    #[error("the dataset at {location} has no rows")]
+    NoRows {
+        /// As configured.
+        location: String,
+    },
+    /// A file that is no parquet, or a broken one.
+    #[error(
+        "{file} can't be read as parquet: {reason}; remove it or fetch it anew, then run `tandem data index`"
+    )]
+    Parquet {
+        /// The file.
+        file: String,
+        /// What the reader says.
+        reason: String,
+    },
+    /// A column that is not there or has another type.
+    #[error("{file} has no {kind} column {wanted}; its columns are {found}; name the right one with {knob}")]
+    Column {
+        /// The file.
+        file: String,
+        /// image or caption.
+        kind: &'static str,
+        /// The names that were looked for.
+        wanted: String,
+        /// The names and types that are there.
+        found: String,
+        /// The knob that names the column.
+        knob: &'static str,
+    },
+    /// The dataset is not the one that was indexed or frozen.
+    #[error("the dataset at {location} changed: {difference}; {mend}")]
+    Changed {
+        /// As configured.
+        location: String,
+        /// The first file that differs, and how.
+        difference: String,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// An index that can't be understood.
+    #[error("the index {file} is no index of this Tandem: {reason}; make it anew with `tandem data index`")]
+    Index {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A tokenizer that can't be used.
     #[error("the tokenizer {file} can't be used: {reason}")]
     Tokenizer {
@@ -20,6 +88,9 @@ pub enum Error {
         /// Why, and the mend.
         reason: String,
     },
+    /// Pairs that can't be encoded as parquet.
+    #[error("pairs can't be written as parquet: {0}")]
+    Write(String),
     /// A wrong value of a knob or an argument.
     #[error("{name} = {value} can't be used: {reason}")]
     Value {
@@ -37,8 +108,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
+            Self::Write(_) => Exit::Internal,
             Self::Value { .. } => Exit::Usage,
-            Self::Tokenizer { .. } => Exit::Data,
+            _ => Exit::Data,
         }
     }
 }

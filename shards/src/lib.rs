@@ -2,12 +2,17 @@
 //!
 //! Invariants of absence: no tensor library, no rpc.
 
+mod columns;
 pub mod committed;
 pub mod error;
 pub mod image;
 pub mod keyed;
+pub mod manifest;
+mod object;
 pub mod order;
+pub mod reader;
 pub mod store;
 pub mod text;
+pub mod write;
 
 pub use error::{Error, Result};

@@ -89,9 +89,22 @@ impl Folder {
         Ok(Self::new(store.into(), path))
     }
 
-    /// The store and the path in it, for readers that fetch ranges.
-    pub fn object(&self) -> (Arc<dyn ObjectStore>, Path) {
-        (self.store.clone(), self.path.clone())
+    /// The store, and the path in it of the object at `relative` (its parts parted by `/`), for readers that fetch ranges.
+    pub fn object(&self, relative: &str) -> (Arc<dyn ObjectStore>, Path) {
+        let parts = relative.split('/').filter(|part| !part.is_empty());
+        (self.store.clone(), parts.fold(self.path.clone(), |path, part| path.join(part)))
+    }
+
+    /// The path of an object below this folder, relative to it, its parts parted by `/`; empty for the folder's own.
+    pub fn relative(&self, object: &ObjectMeta) -> String {
+        let parts =
+            object.location.prefix_match(&self.path).map(|parts| parts.map(|p| p.as_ref().to_owned()));
+        parts.map(|parts| parts.collect::<Vec<_>>().join("/")).unwrap_or_default()
+    }
+
+    /// A folder of a disk of this machine, where etags name the file and not what is in it.
+    pub fn is_local(&self) -> bool {
+        self.store.to_string().starts_with("LocalFileSystem")
     }
 
     /// All objects below it, by path; itself if it is a file.
@@ -103,7 +116,7 @@ impl Folder {
             Ok(meta) => return Ok(vec![meta]),
             Err(object_store::Error::NotFound { .. }) => {}
             // A folder of a disk is no object; other stores know no folders.
-            Err(_) if self.store.to_string().starts_with("LocalFileSystem") => {}
+            Err(_) if self.is_local() => {}
             Err(e) => return Err(self.failed("looking at", "", false, &e)),
         }
         let mut found = self.list().await?;

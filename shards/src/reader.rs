@@ -1,0 +1,174 @@
+//! From row groups in a store to encoded images and captions: only the two columns, only the rows that are asked for.
+
+use crate::{
+    columns,
+    error::{Error, Result},
+    manifest::Manifest,
+    object::Object,
+    store::Folder,
+};
+use arrow_array::{Array, ArrayRef, cast::AsArray};
+use arrow_schema::DataType;
+use futures::TryStreamExt;
+use parquet::arrow::{
+    ParquetRecordBatchStreamBuilder, ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector},
+};
+use proto::{RowGroupId, config::DataSection};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+/// Footers that are kept; when there are more, all are dropped and read again.
+const FOOTERS: usize = 256;
+
+/// Reads row groups of one dataset. Shared by tasks.
+pub struct Reader {
+    folder: Folder,
+    /// Of each row group: its file's number, its number inside the file.
+    places: Vec<(u32, usize)>,
+    /// Paths and sizes.
+    files: Vec<(String, u64)>,
+    image: String,
+    caption: String,
+    footers: Mutex<HashMap<u32, ArrowReaderMetadata>>,
+}
+
+/// Some rows of one row group, as they came from the store.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    first: u32,
+    /// Images and captions, in pieces of equal length.
+    pieces: Vec<(ArrayRef, ArrayRef)>,
+}
+
+/// One row; a column that is null there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The encoded image.
+    pub image: Option<&'a [u8]>,
+    /// The caption.
+    pub caption: Option<&'a str>,
+}
+
+impl Reader {
+    /// A reader of the row groups that `manifest` lists below `location`. `data` names the columns.
+    ///
+    /// # Errors
+    /// A location that no store serves.
+    pub fn new(location: &str, data: &DataSection, manifest: &Manifest) -> Result<Self> {
+        let files = manifest.files().iter();
+        let places = (0..)
+            .zip(files.clone())
+            .flat_map(|(number, file)| (0..file.row_groups.len()).map(move |group| (number, group)));
+        Ok(Self {
+            folder: Folder::open(location)?,
+            places: places.collect(),
+            files: files.map(|file| (file.path.clone(), file.size)).collect(),
+            image: data.image_column.clone(),
+            caption: data.caption_column.clone(),
+            footers: Mutex::default(),
+        })
+    }
+
+    /// Fetches the rows `rows` of a row group.
+    ///
+    /// # Errors
+    /// A row group that the manifest does not have, missing columns, broken pages, a store that refuses.
+    pub async fn fetch(&self, group: RowGroupId, rows: Range<u32>) -> Result<Rows> {
+        let Some(&(file, number)) = self.places.get(group.index()) else {
+            let reason = format!("row group {group} is not in the manifest");
+            return Err(Error::Parquet { file: self.folder.path_of(""), reason });
+        };
+        let (path, size) = &self.files[file as usize];
+        let (store, path) = self.folder.object(path);
+        let name = path.to_string();
+        let failed =
+            |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
+        let mut reader = Object { store, path, size: *size };
+        let metadata = match self.known(file) {
+            Some(metadata) => metadata,
+            None => {
+                let options = ArrowReaderOptions::new();
+                let loaded = ArrowReaderMetadata::load_async(&mut reader, options).await.map_err(failed)?;
+                self.keep(file, loaded)
+            }
+        };
+        let columns = columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
+        let names =
+            [columns.image, columns.caption].map(|index| metadata.schema().field(index).name().clone());
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [columns.image, columns.caption]);
+        let selection = vec![RowSelector::skip(rows.start as usize), RowSelector::select(rows.len())];
+        let stream = builder
+            .with_row_groups(vec![number])
+            .with_projection(mask)
+            .with_batch_size(rows.len().max(1))
+            .with_row_selection(RowSelection::from(selection))
+            .build()
+            .map_err(failed)?;
+        let batches: Vec<_> = stream.try_collect().await.map_err(failed)?;
+        let column = |batch: &arrow_array::RecordBatch, name: &str| batch.column_by_name(name).cloned();
+        let pieces = batches.iter().filter_map(|b| Some((column(b, &names[0])?, column(b, &names[1])?)));
+        let fetched = Rows { first: rows.start, pieces: pieces.collect() };
+        if fetched.len() != rows.len() {
+            let reason = format!("row group {number} has fewer rows than its footer says");
+            return Err(Error::Parquet { file: name, reason });
+        }
+        Ok(fetched)
+    }
+
+    fn known(&self, file: u32) -> Option<ArrowReaderMetadata> {
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner).get(&file).cloned()
+    }
+
+    fn keep(&self, file: u32, metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
+        let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        if footers.len() >= FOOTERS {
+            footers.clear();
+        }
+        footers.insert(file, metadata.clone());
+        metadata
+    }
+}
+
+impl Rows {
+    /// The row with this number inside its row group; none outside of what was fetched.
+    pub fn get(&self, row_in_group: u32) -> Option<Row<'_>> {
+        let mut at = row_in_group.checked_sub(self.first)? as usize;
+        for (images, captions) in &self.pieces {
+            if at < images.len() {
+                return Some(Row { image: bytes(images, at), caption: text(captions, at) });
+            }
+            at -= images.len();
+        }
+        None
+    }
+
+    /// How many rows there are.
+    fn len(&self) -> usize {
+        self.pieces.iter().map(|(images, _)| images.len()).sum()
+    }
+}
+
+fn bytes(column: &ArrayRef, at: usize) -> Option<&[u8]> {
+    let value = || match column.data_type() {
+        DataType::Binary => Some(column.as_binary::<i32>().value(at)),
+        DataType::LargeBinary => Some(column.as_binary::<i64>().value(at)),
+        DataType::BinaryView => Some(column.as_binary_view().value(at)),
+        _ => None,
+    };
+    if column.is_null(at) { None } else { value() }
+}
+
+fn text(column: &ArrayRef, at: usize) -> Option<&str> {
+    let value = || match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(at)),
+        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(at)),
+        DataType::Utf8View => Some(column.as_string_view().value(at)),
+        _ => None,
+    };
+    if column.is_null(at) { None } else { value() }
+}
