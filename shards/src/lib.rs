@@ -10,8 +10,10 @@ pub mod keyed;
 pub mod manifest;
 mod object;
 pub mod order;
+pub mod picture;
 pub mod reader;
 pub mod store;
+pub mod synth;
 pub mod text;
 pub mod write;
 
