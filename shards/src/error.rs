@@ -1,6 +1,6 @@
 //! What can be wrong with a dataset, a tokenizer or the place that holds them, and the exit code that each means.
 
-use crate::store::StoreError;
+use crate::{image::UnknownOperation, store::StoreError};
 use proto::Exit;
 
 /// The result of this crate's functions.
@@ -80,6 +80,60 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Too many rows had to be replaced.
+    #[error(
+        "{replaced} of {seen} rows can't be used, more than data.substitution_budget = {budget} allows; the last one is row {row}: {reason}; `tandem data verify` lists all"
+    )]
+    Budget {
+        /// Rows replaced by this worker.
+        replaced: u64,
+        /// Rows seen by this worker.
+        seen: u64,
+        /// The knob.
+        budget: f64,
+        /// The manifest's number of the last row.
+        row: u64,
+        /// Why it can't be used.
+        reason: String,
+    },
+    /// A captions file that can't be imported.
+    #[error("{file}, line {line}: {reason}")]
+    Captions {
+        /// The captions file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// A local file.
+    #[error("{action} {file}: {reason}")]
+    File {
+        /// reading or writing.
+        action: &'static str,
+        /// The file.
+        file: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A thread of the reader broke off.
+    #[error("the data loader broke off: {0}; this is a defect of tandem, please report it")]
+    Thread(String),
+    /// No row of a window can stand in for one that can't be used.
+    #[error(
+        "row {row} can't be used ({reason}), and none of the {tries} rows tried in its place can; `tandem data verify` lists all"
+    )]
+    Hopeless {
+        /// The manifest's number of the row.
+        row: u64,
+        /// Why the last one can't be used.
+        reason: String,
+        /// How many were tried.
+        tries: u64,
+    },
+    /// An unknown operation of RandAugment.
+    #[error(transparent)]
+    Operation(#[from] UnknownOperation),
     /// A tokenizer that can't be used.
     #[error("the tokenizer {file} can't be used: {reason}")]
     Tokenizer {
@@ -108,8 +162,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Write(_) => Exit::Internal,
-            Self::Value { .. } => Exit::Usage,
+            Self::File { action: "writing", .. } => Exit::Output,
+            Self::Write(_) | Self::Thread(_) => Exit::Internal,
+            Self::Value { .. } | Self::Operation(_) => Exit::Usage,
             _ => Exit::Data,
         }
     }

@@ -9,7 +9,7 @@
 mod epoch;
 mod walk;
 
-pub use epoch::Epoch;
+pub use epoch::{Epoch, Piece};
 pub use walk::Walk;
 
 use proto::{GlobalStep, LaneId, Rank, RowGroupId, WorldSize};

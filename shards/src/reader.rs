@@ -82,24 +82,14 @@ impl Reader {
             let reason = format!("row group {group} is not in the manifest");
             return Err(Error::Parquet { file: self.folder.path_of(""), reason });
         };
-        let (path, size) = &self.files[file as usize];
-        let (store, path) = self.folder.object(path);
-        let name = path.to_string();
+        let (mut object, name) = self.object(file);
         let failed =
             |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
-        let mut reader = Object { store, path, size: *size };
-        let metadata = match self.known(file) {
-            Some(metadata) => metadata,
-            None => {
-                let options = ArrowReaderOptions::new();
-                let loaded = ArrowReaderMetadata::load_async(&mut reader, options).await.map_err(failed)?;
-                self.keep(file, loaded)
-            }
-        };
+        let metadata = self.metadata(file, &mut object).await.map_err(failed)?;
         let columns = columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
         let names =
             [columns.image, columns.caption].map(|index| metadata.schema().field(index).name().clone());
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata);
         let mask = ProjectionMask::roots(builder.parquet_schema(), [columns.image, columns.caption]);
         let selection = vec![RowSelector::skip(rows.start as usize), RowSelector::select(rows.len())];
         let stream = builder
@@ -120,17 +110,40 @@ impl Reader {
         Ok(fetched)
     }
 
-    fn known(&self, file: u32) -> Option<ArrowReaderMetadata> {
-        self.footers.lock().unwrap_or_else(PoisonError::into_inner).get(&file).cloned()
+    /// The names and types of the columns of the first file, and whether image and caption are among them.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn columns(&self) -> Result<Vec<(String, String)>> {
+        let (mut object, name) = self.object(0);
+        let failed =
+            |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
+        let metadata = self.metadata(0, &mut object).await.map_err(failed)?;
+        columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
+        let fields = metadata.schema().fields().iter();
+        Ok(fields.map(|field| (field.name().clone(), field.data_type().to_string())).collect())
     }
 
-    fn keep(&self, file: u32, metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
-        let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+    fn object(&self, file: u32) -> (Object, String) {
+        let (path, size) = self.files.get(file as usize).cloned().unwrap_or_default();
+        let (store, path) = self.folder.object(&path);
+        let name = path.to_string();
+        (Object { store, path, size }, name)
+    }
+
+    async fn metadata(&self, file: u32, object: &mut Object) -> parquet::errors::Result<ArrowReaderMetadata> {
+        let footers = || self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = footers().get(&file).cloned();
+        if let Some(metadata) = known {
+            return Ok(metadata);
+        }
+        let metadata = ArrowReaderMetadata::load_async(object, ArrowReaderOptions::new()).await?;
+        let mut footers = footers();
         if footers.len() >= FOOTERS {
             footers.clear();
         }
         footers.insert(file, metadata.clone());
-        metadata
+        Ok(metadata)
     }
 }
 

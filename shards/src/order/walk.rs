@@ -52,6 +52,15 @@ impl<'a> Walk<'a> {
         self.window.as_ref()
     }
 
+    /// Goes on to the first slot of the window after this one. What a reader fetches ahead of the walk that it follows.
+    pub fn skip_window(&mut self) {
+        let end = self.window().map(|window| (window.epoch, window.first + window.rows.len() as u64));
+        if let Some((epoch, end)) = end {
+            let range = self.order.lane_range(self.lane);
+            self.position = epoch * (range.end - range.start) + end;
+        }
+    }
+
     /// A row to stand in for `slot` on the `attempt`-th try (from 1): another one of the same window, a function of (seed, epoch,
     /// lane, offset, attempt). None in a window of one row.
     pub fn substitute(&mut self, slot: &Slot, attempt: u64) -> Option<Slot> {

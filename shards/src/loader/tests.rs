@@ -1,0 +1,172 @@
+//! Batches from a real disk: what stands in them, at any split of the lanes, from any step, and with broken rows.
+
+use super::*;
+use crate::{
+    store::Folder,
+    synth,
+    text::train,
+    write::{Pair, WriteSpec, Writer},
+};
+use proptest::prelude::*;
+use std::path::Path;
+
+const LANES: u32 = 4;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+struct Set {
+    location: String,
+    manifest: Manifest,
+    tokenizer: Tokenizer,
+}
+
+/// `rows` drawn pairs in row groups of 7; `spoil` may break them.
+fn dataset(folder: &Path, rows: u64, spoil: impl Fn(u64, &mut Pair)) -> Set {
+    let location = folder.to_str().unwrap().to_owned();
+    let mut captions = Vec::new();
+    block_on(async {
+        let spec = WriteSpec { column: "jpg".into(), group_rows: 7, file_groups: 3 };
+        let mut writer = Writer::create(Folder::open(&location).unwrap(), spec).await.unwrap();
+        for row in 0..rows {
+            let (picture, caption) = synth::pair(1, row, 24);
+            captions.push(caption.clone());
+            let image = synth::encode_jpeg(&picture, 80).unwrap();
+            let mut pair = Pair { key: row.to_string(), caption: Some(caption), image, ..Pair::default() };
+            spoil(row, &mut pair);
+            writer.push(pair).await.unwrap();
+        }
+        writer.finish().await.unwrap();
+    });
+    let manifest = block_on(Manifest::index(&location)).unwrap();
+    let tokenizer = Tokenizer::from_bytes(&train(captions.into_iter(), 200).unwrap(), "v").unwrap();
+    Set { location, manifest, tokenizer }
+}
+
+fn spec(set: &Set, lanes: Range<u32>, from: u64) -> LoaderSpec {
+    let data = DataSection {
+        train: set.location.clone(),
+        lanes: LANES,
+        window: 2,
+        substitution_budget: 0.2,
+        ..DataSection::default()
+    };
+    let (augment, text) = (AugmentSection::default(), TextSection::default());
+    LoaderSpec {
+        data,
+        augment,
+        text,
+        image_size: 8,
+        seed: 5,
+        batch: 12,
+        lanes,
+        from: GlobalStep(from),
+        decode_threads: 2,
+    }
+}
+
+fn batches(set: &Set, lanes: Range<u32>, from: u64, count: usize) -> Vec<Batch> {
+    let mut loader = Loader::start(spec(set, lanes, from), &set.manifest, set.tokenizer.clone()).unwrap();
+    (0..count).map(|_| loader.next_batch().unwrap()).collect()
+}
+
+#[test]
+fn batches_hold_what_the_order_says() {
+    let disk = tempfile::tempdir().unwrap();
+    let set = dataset(disk.path(), 50, |_, _| ());
+    let rows: Vec<u32> = set.manifest.row_groups().map(|(_, _, group)| group.rows).collect();
+    let order = Order::new(&rows, OrderSpec { seed: 5, lanes: LANES, window: 2, batch: 12 });
+    // 20 steps of 12 pairs go almost five times through the 50 rows.
+    for (step, batch) in (0..).zip(batches(&set, 0..LANES, 0, 20)) {
+        let lanes = (0..LANES).map(LaneId);
+        let wanted: Vec<_> = lanes.flat_map(|lane| order.walk(lane, GlobalStep(step)).take(3)).collect();
+        assert_eq!(batch.step, GlobalStep(step));
+        assert_eq!(batch.rows, wanted.iter().map(|slot| (slot.epoch, slot.row)).collect::<Vec<_>>());
+        let width = batch.tokens.len() / 12;
+        for ((line, slot), length) in batch.tokens.chunks(width).zip(&wanted).zip(&batch.lengths) {
+            let tokens = set.tokenizer.encode(&synth::pair(1, slot.row, 24).1, 30).unwrap();
+            assert_eq!(&line[..*length as usize], tokens);
+            assert!(line[*length as usize..].iter().all(|id| *id == 0));
+        }
+        assert!(batch.images.iter().any(|value| *value != 0.0) && batch.images.iter().all(|v| v.is_finite()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    #[test]
+    fn the_split_of_lanes_and_the_first_step_change_nothing(cut in 1..LANES, from in 0_u64..12) {
+        let disk = tempfile::tempdir().unwrap();
+        // One row in ten is broken, so that substitutes are compared too.
+        let set = dataset(disk.path(), 40, |row, pair| if row % 10 == 3 { pair.image.truncate(20) });
+        let whole = &batches(&set, 0..LANES, 0, 14)[from as usize..];
+        let parts = [batches(&set, 0..cut, from, whole.len()), batches(&set, cut..LANES, from, whole.len())];
+        for (at, whole) in whole.iter().enumerate() {
+            let joined = |of: fn(&Batch) -> Vec<u32>| parts.iter().flat_map(|part| of(&part[at])).collect::<Vec<_>>();
+            let bits = |batch: &Batch| batch.images.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(joined(bits), bits(whole));
+            prop_assert_eq!(joined(|batch| batch.lengths.clone()), whole.lengths.clone());
+            let rows: Vec<_> = parts.iter().flat_map(|part| part[at].rows.clone()).collect();
+            prop_assert_eq!(&rows, &whole.rows);
+            let replaced: Vec<_> = parts.iter().flat_map(|part| part[at].substitutions.clone()).collect();
+            prop_assert_eq!(&replaced, &whole.substitutions);
+            prop_assert_eq!(parts[1][at].first_slot, cut * 3);
+        }
+    }
+}
+
+#[test]
+fn rows_that_can_not_be_used_are_replaced_named_and_counted() {
+    let disk = tempfile::tempdir().unwrap();
+    let set = dataset(disk.path(), 60, |row, pair| match row {
+        5 => pair.image = b"no image".to_vec(),
+        17 => pair.caption = None,
+        29 => pair.caption = Some("?!".into()),
+        _ => (),
+    });
+    let found: Vec<_> =
+        batches(&set, 0..LANES, 0, 5).into_iter().flat_map(|batch| batch.substitutions).collect();
+    let mut rows: Vec<u64> = found.iter().map(|one| one.row).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [5, 17, 29]);
+    for one in found {
+        let part = match one.row {
+            5 => "format",
+            17 => "null",
+            _ => "no words",
+        };
+        assert!(one.reason.contains(part), "{one:?}");
+        assert!(![5, 17, 29].contains(&one.substitute), "{one:?}");
+    }
+}
+
+#[test]
+fn too_many_of_them_end_the_run() {
+    let disk = tempfile::tempdir().unwrap();
+    let set = dataset(disk.path(), 60, |row, pair| {
+        if row % 3 == 0 {
+            pair.image.clear()
+        }
+    });
+    let mut strict = spec(&set, 0..LANES, 0);
+    strict.data.substitution_budget = 0.01;
+    let mut loader = Loader::start(strict, &set.manifest, set.tokenizer.clone()).unwrap();
+    let error = std::iter::repeat_with(|| loader.next_batch()).take(10).find_map(Result::err).unwrap();
+    assert!(matches!(error, Error::Budget { replaced: 11, .. }), "{error}");
+    assert!(error.to_string().contains("data.substitution_budget"), "{error}");
+}
+
+#[test]
+fn what_can_not_be_started_is_told_at_once() {
+    let disk = tempfile::tempdir().unwrap();
+    let set = dataset(disk.path(), 3, |_, _| ());
+    let error = Loader::start(spec(&set, 0..LANES, 0), &set.manifest, set.tokenizer.clone()).err().unwrap();
+    assert!(error.to_string().contains("data.lanes = 4") && error.exit() == proto::Exit::Usage, "{error}");
+    let gone = tempfile::tempdir().unwrap();
+    let set = dataset(gone.path(), 30, |_, _| ());
+    drop(gone);
+    let mut loader = Loader::start(spec(&set, 0..LANES, 0), &set.manifest, set.tokenizer.clone()).unwrap();
+    let error = loader.next_batch().unwrap_err();
+    assert!(error.to_string().contains(".parquet") && error.exit() == proto::Exit::Data, "{error}");
+}
