@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     name = "tandem",
     version,
-    after_help = "Exit codes: 0 done, 2 wrong command line or configuration."
+    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written."
 )]
 pub struct Args {
     /// What to do.
@@ -24,6 +24,118 @@ pub enum Verb {
         after_help = "Examples:\n  tandem config --set model.preset=albef-tiny --set data.train=/data/pairs --set text.tokenizer=/data/vocab.txt\n  tandem config --config run.toml --set optimizer.batch=1024 > resolved.toml"
     )]
     Config(Layers),
+    /// Makes, indexes, shows and checks datasets
+    #[command(subcommand)]
+    Data(Data),
+}
+
+/// What `tandem data` can do. Locations are paths or URLs (file, s3, gs, az, http).
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// Turns a folder of images and a captions file into parquet, in img2dataset's schema
+    #[command(
+        after_help = "The captions file is TSV, `file<TAB>caption`, or JSONL (*.jsonl), {\"file\": …, \"caption\": …}; files are relative to --images.\n\nExample:\n  tandem data import --images photos --captions photos/captions.tsv --out data/train"
+    )]
+    Import(Import),
+    /// Draws image–text pairs, such as \"a small red circle left of a large blue square\"
+    Synth(Synth),
+    /// Reads the footers of a dataset's files into an index, which later starts read instead
+    Index {
+        /// The dataset
+        location: String,
+    },
+    /// Shows schema, row groups and some captions, and draws a contact sheet
+    Inspect(Inspect),
+    /// Decodes every row and lists what can't be used; exits with 65 if there is any
+    Verify(Source),
+    /// Trains a WordPiece vocabulary on a dataset's captions
+    Tokenizer(Vocabulary),
+}
+
+/// Arguments of `tandem data import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// Folder of the images: JPEG, PNG or WebP
+    #[arg(long, value_name = "FOLDER")]
+    pub images: PathBuf,
+    /// The captions file
+    #[arg(long, value_name = "FILE")]
+    pub captions: PathBuf,
+    /// Where the dataset goes
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Arguments of `tandem data synth`.
+#[derive(Debug, clap::Args)]
+pub struct Synth {
+    /// How many pairs
+    #[arg(long, value_name = "N")]
+    pub pairs: u64,
+    /// Side of the square images, in pixels, 16 to 1024
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=1024))]
+    pub size: u32,
+    /// JPEG quality, 1 to 100
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub quality: u8,
+    /// Other seeds give other pairs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Where the dataset goes
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Where a dataset is written, and how it is cut.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// Where the dataset goes: an empty or new folder
+    #[arg(long, value_name = "LOCATION")]
+    pub out: String,
+    /// Rows of a row group, the unit of fetching and shuffling
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub group_rows: u32,
+    /// Row groups of a file
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub file_groups: u32,
+}
+
+/// A dataset that is read.
+#[derive(Debug, clap::Args)]
+pub struct Source {
+    /// The dataset
+    pub location: String,
+    /// Overrides a knob, such as data.caption_column; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// Arguments of `tandem data inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Inspect {
+    /// The dataset
+    #[command(flatten)]
+    pub source: Source,
+    /// How many rows are shown
+    #[arg(long, default_value_t = 24)]
+    pub samples: u32,
+    /// Draws them into this PNG
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
+}
+
+/// Arguments of `tandem data tokenizer`.
+#[derive(Debug, clap::Args)]
+pub struct Vocabulary {
+    /// The dataset
+    #[command(flatten)]
+    pub source: Source,
+    /// Largest number of entries; model.vocabulary has to be what comes out
+    #[arg(long, default_value_t = 30_522)]
+    pub size: u32,
+    /// The vocab.txt that is written
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Where a configuration comes from, the later winning: defaults, the preset, the run file, `--set`.

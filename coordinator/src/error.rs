@@ -2,7 +2,7 @@
 
 use crate::checkpoints::CheckpointError;
 use proto::{Exit, config::ConfigError};
-use shards::{committed::CommittedError, store::StoreError};
+use shards::{committed::CommittedError, picture::PictureError, store::StoreError};
 use std::{io, path::PathBuf};
 
 /// The result of this crate's functions.
@@ -23,6 +23,22 @@ pub enum Error {
     /// The store of the run's output refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A dataset or tokenizer can't be used.
+    #[error(transparent)]
+    Data(#[from] shards::Error),
+    /// A picture can't be written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A dataset has rows that can't be used.
+    #[error(
+        "{broken} of {rows} rows can't be used; training would replace them, and end when more than data.substitution_budget are met"
+    )]
+    Broken {
+        /// How many.
+        broken: u64,
+        /// Of how many.
+        rows: u64,
+    },
     /// A local file can't be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -71,6 +87,9 @@ impl Error {
             Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
             Self::Config(_) | Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
+            Self::Data(error) => error.exit(),
+            Self::Picture(_) => Exit::Output,
+            Self::Broken { .. } => Exit::Data,
             Self::Server(_) => Exit::Internal,
         }
     }

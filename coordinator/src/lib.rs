@@ -1,7 +1,7 @@
 //! Tandem's control plane and the `tandem` command: who takes part, what they are told, what is committed, and the verbs
 //! that people type.
 //!
-//! Invariants of absence: no torch and no decoding of the training set's images here; [`membership`] and [`pace`] know
+//! Invariants of absence: no torch here; images are decoded by `tandem data` only; [`membership`] and [`pace`] know
 //! no clock, lock or socket; only [`checkpoints`] writes commit markers.
 
 pub mod args;

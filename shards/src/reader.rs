@@ -37,7 +37,7 @@ pub struct Reader {
 }
 
 /// Some rows of one row group, as they came from the store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rows {
     first: u32,
     /// Images and captions, in pieces of equal length.

@@ -27,6 +27,15 @@ pub struct Scanned {
 }
 
 impl Scanned {
+    /// Itself, or the error that kept its rows from being read.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn whole(mut self) -> Result<Self> {
+        let rows = std::mem::replace(&mut self.rows, Ok(Rows::default()))?;
+        Ok(Self { rows: Ok(rows), ..self })
+    }
+
     /// The rows that were fetched, with their numbers inside the row group.
     pub fn rows(&self) -> Vec<(u32, Row<'_>)> {
         let rows = self.rows.as_ref().ok();

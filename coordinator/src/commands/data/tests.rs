@@ -1,0 +1,87 @@
+//! The verbs on a real disk, by their command lines.
+
+use super::*;
+use crate::args::{Args, Verb};
+use clap::Parser;
+use proto::Exit;
+use std::path::Path;
+
+async fn run(line: &[&str]) -> (Result<()>, String) {
+    let Verb::Data(verb) = Args::parse_from([&["tandem", "data"], line].concat()).verb else {
+        unreachable!()
+    };
+    let mut out = Vec::new();
+    let done = act(verb, &mut out).await;
+    (done, String::from_utf8(out).unwrap())
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn drawn_pairs_are_indexed_shown_checked_and_give_a_vocabulary() {
+    let disk = tempfile::tempdir().unwrap();
+    let (set, sheet, words) =
+        (path(disk.path(), "set"), path(disk.path(), "s.png"), path(disk.path(), "v.txt"));
+    let synth =
+        ["synth", "--pairs", "25", "--size", "32", "--group-rows", "10", "--file-groups", "2", "--out", &set];
+    let (done, told) = run(&synth).await;
+    done.unwrap();
+    assert!(told.contains("25 pairs in 2 files"), "{told}");
+    assert_eq!(run(&synth).await.0.unwrap_err().exit(), Exit::Usage);
+    let (done, told) = run(&["index", &set]).await;
+    done.unwrap();
+    assert!(told.contains("25 rows in 2 files, 3 row groups"), "{told}");
+    let (done, told) = run(&["inspect", &set, "--samples", "7", "--sheet", &sheet]).await;
+    done.unwrap();
+    assert!(told.contains("original_width") && told.matches("32x32").count() == 7, "{told}");
+    assert!(image::open(&sheet).unwrap().width() > 100);
+    let (done, told) = run(&["verify", &set]).await;
+    done.unwrap();
+    assert!(told.contains("every row can be used"), "{told}");
+    let (done, told) = run(&["tokenizer", &set, "--size", "300", "--out", &words]).await;
+    done.unwrap();
+    let entries = fs::read_to_string(&words).unwrap().lines().count();
+    assert!(told.contains(&format!("set model.vocabulary={entries}")), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_imported_is_what_was_in_the_folder_and_broken_rows_are_listed() {
+    let disk = tempfile::tempdir().unwrap();
+    let (set, captions) = (path(disk.path(), "set"), path(disk.path(), "captions.tsv"));
+    for (name, side) in [("a.png", 9_u32), ("b.png", 5)] {
+        image::RgbImage::from_pixel(side, side, image::Rgb([side as u8, 0, 0]))
+            .save(disk.path().join(name))
+            .unwrap();
+    }
+    let whole = fs::read(disk.path().join("b.png")).unwrap();
+    fs::write(disk.path().join("c.png"), &whole[..whole.len() - 30]).unwrap();
+    fs::write(&captions, "a.png\tone\nb.png\t?!\nc.png\tthree\n").unwrap();
+    let folder = disk.path().to_str().unwrap();
+    let (done, told) = run(&["import", "--images", folder, "--captions", &captions, "--out", &set]).await;
+    done.unwrap();
+    assert!(told.contains("3 pairs in 1 files"), "{told}");
+    let (done, told) = run(&["verify", &set]).await;
+    let error = done.unwrap_err();
+    assert!(error.to_string().starts_with("2 of 3 rows") && error.exit() == Exit::Data, "{error}");
+    assert!(told.contains("row 1 (00000.parquet, row group 0, row 1): its caption has no words"), "{told}");
+    assert!(told.contains("row 2 (00000.parquet, row group 0, row 2)"), "{told}");
+    let (done, told) = run(&["inspect", &set, "--set", "data.max_pixels=50"]).await;
+    done.unwrap();
+    assert!(told.contains("data.max_pixels") && told.contains("5x5"), "{told}");
+    let error = run(&["verify", &set, "--set", "data.caption_column=text"]).await.0.unwrap_err();
+    assert!(error.to_string().contains("png (Binary)") && error.exit() == Exit::Data, "{error}");
+}
+
+#[tokio::test]
+async fn a_captions_file_with_a_fault_writes_nothing() {
+    let disk = tempfile::tempdir().unwrap();
+    let (set, captions) = (path(disk.path(), "set"), path(disk.path(), "captions.tsv"));
+    fs::write(&captions, "none.png\tone\n").unwrap();
+    let folder = disk.path().to_str().unwrap();
+    let (done, _) = run(&["import", "--images", folder, "--captions", &captions, "--out", &set]).await;
+    let error = done.unwrap_err();
+    assert!(error.to_string().contains("line 1") && error.exit() == Exit::Data, "{error}");
+    assert!(!Path::new(&set).exists());
+}
