@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     name = "tandem",
     version,
-    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written."
+    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written, 75 stopped by request after a checkpoint, 76 a worker was lost, 78 no such device."
 )]
 pub struct Args {
     /// What to do.
@@ -19,6 +19,29 @@ pub struct Args {
 /// What `tandem` can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Trains on this machine: a coordinator and its workers, with one progress display
+    #[command(
+        after_help = "Ctrl-C stops with a checkpoint (exit code 75); --resume goes on from it.\n\nExamples:\n  tandem run --config run.toml --workers 2\n  tandem run --config run.toml --workers 2 --resume --set optimizer.steps=20000"
+    )]
+    Run(Run),
+    /// Serves a run whose workers are started elsewhere with `tandem-worker --coordinator URL`
+    #[command(
+        after_help = "The URL is printed, and written to coordinator.url in the run's folder.\n\nExample:\n  tandem coordinator --config run.toml --set cluster.listen=127.0.0.1:7070"
+    )]
+    Coordinator(Coordinator),
+    /// Shows how a run is going, and every worker
+    Status(Status),
+    /// Asks a run for a checkpoint now, and waits until it is committed
+    Checkpoint(CheckpointNow),
+    /// Ends a run at its next step, with a checkpoint
+    Stop(Stop),
+    /// Measures what a checkpoint has learned; see `tandem eval retrieval --help`
+    #[command(disable_help_flag = true)]
+    Eval {
+        /// What `tandem-worker eval` takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Prints the resolved configuration of a run, each knob with its documentation
     #[command(
         after_help = "Examples:\n  tandem config --set model.preset=albef-tiny --set data.train=/data/pairs --set text.tokenizer=/data/vocab.txt\n  tandem config --config run.toml --set optimizer.batch=1024 > resolved.toml"
@@ -138,8 +161,78 @@ pub struct Vocabulary {
     pub out: PathBuf,
 }
 
-/// Where a configuration comes from, the later winning: defaults, the preset, the run file, `--set`.
+/// Arguments of `tandem run`.
 #[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The configuration
+    #[command(flatten)]
+    pub layers: Layers,
+    /// Workers on this machine; the same as --set run.workers=N
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+    /// Goes on from the newest committed checkpoint, if there is one
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Arguments of `tandem coordinator`.
+#[derive(Debug, clap::Args)]
+pub struct Coordinator {
+    /// The configuration
+    #[command(flatten)]
+    pub layers: Layers,
+    /// Goes on from the newest committed checkpoint, if there is one
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// A running coordinator.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Running {
+    /// Its URL
+    #[arg(long, value_name = "URL", env = "TANDEM_COORDINATOR")]
+    pub coordinator: Option<String>,
+    /// The folder of a run on this machine
+    #[arg(long, value_name = "FOLDER")]
+    pub run: Option<PathBuf>,
+}
+
+/// Arguments of `tandem status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// The run
+    #[command(flatten)]
+    pub target: Running,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `tandem checkpoint`.
+#[derive(Debug, clap::Args)]
+pub struct CheckpointNow {
+    /// The run
+    #[command(flatten)]
+    pub target: Running,
+    /// Returns as soon as the run has heard it
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Arguments of `tandem stop`.
+#[derive(Debug, clap::Args)]
+pub struct Stop {
+    /// The run
+    #[command(flatten)]
+    pub target: Running,
+    /// Loses what was done since the newest checkpoint
+    #[arg(long)]
+    pub no_checkpoint: bool,
+}
+
+/// Where a configuration comes from, the later winning: defaults, the preset, the run file, `--set`.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Layers {
     /// A run file, TOML
     #[arg(long, value_name = "FILE")]

@@ -176,7 +176,7 @@ impl Control {
         self.decide(|membership, now| membership.heartbeat(beat, now))
     }
 
-    /// Writes the metrics of committed steps.
+    /// Writes the metrics of committed steps, and which rows were replaced.
     ///
     /// # Errors
     /// Who is no member of the current generation; files that can't be written, which also ends the run.
@@ -185,11 +185,12 @@ impl Control {
         member: MemberId,
         generation: Generation,
         steps: Vec<v1::StepReport>,
+        substitutions: Vec<v1::Substitution>,
     ) -> Result<(), ReportError> {
         lock(&self.membership).rank_of(member, generation)?;
         let latest = self.blocking(move |recorder| {
             let mut recorder = lock(recorder);
-            recorder.record(&steps)?;
+            recorder.record(&steps, &substitutions)?;
             Ok(recorder.latest())
         });
         *lock(&self.latest) = latest.await?;

@@ -55,6 +55,85 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The output holds another or an earlier run, and nobody said that this is it.
+    #[error(
+        "{output} holds a run with a checkpoint of step {step}: go on from it with --resume, or choose another run.output"
+    )]
+    Exists {
+        /// The run's output.
+        output: String,
+        /// The newest committed step.
+        step: proto::GlobalStep,
+    },
+    /// A resume with a knob that a run keeps for life.
+    #[error(
+        "{key} was {was} when the run in {output} began and is {is} now; a run keeps it: give it as it was, or choose another run.output"
+    )]
+    OtherRun {
+        /// The knob.
+        key: &'static str,
+        /// Its value in the checkpoint.
+        was: String,
+        /// Its value now.
+        is: String,
+        /// The run's output.
+        output: String,
+    },
+    /// The model has another number of words than the tokenizer.
+    #[error(
+        "model.vocabulary = {vocabulary}, but {file} has {entries} entries; set model.vocabulary={entries}"
+    )]
+    Vocabulary {
+        /// The tokenizer.
+        file: String,
+        /// Its entries.
+        entries: u32,
+        /// The knob.
+        vocabulary: u32,
+    },
+    /// `tandem-worker` is missing.
+    #[error("{} is not there; `cargo build` makes it, and it has to stand beside tandem", path.display())]
+    NoWorker {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// No coordinator answers.
+    #[error("no coordinator answers at {url}: {reason}")]
+    Unreachable {
+        /// As given.
+        url: String,
+        /// What the transport says.
+        reason: String,
+    },
+    /// No coordinator runs for that folder.
+    #[error("no run is going in {}: coordinator.url can't be read ({source})", folder.display())]
+    NotRunning {
+        /// As given.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The coordinator refuses.
+    #[error("the coordinator at {url} refuses: {reason}")]
+    Refused {
+        /// Of the coordinator.
+        url: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The run ended otherwise than with its last step.
+    #[error("{reason} (logs in {})", folder.join("logs").display())]
+    Ended {
+        /// What it stands for.
+        exit: Exit,
+        /// How it ended.
+        reason: String,
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// Metrics can't be written.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
     /// An address that is open to others, without protection.
     #[error(
         "cluster.listen = {address} can be reached from other machines, but connections are not encrypted and nobody is asked who he is; listen on 127.0.0.1 and reach it through a tunnel (`ssh -L`)"
@@ -88,7 +167,11 @@ impl Error {
             Self::Config(_) | Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
-            Self::Picture(_) => Exit::Output,
+            Self::Picture(_) | Self::Metrics(_) => Exit::Output,
+            Self::Exists { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
+            Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
+            Self::NoWorker { .. } => Exit::Internal,
+            Self::Ended { exit, .. } => *exit,
             Self::Broken { .. } => Exit::Data,
             Self::Server(_) => Exit::Internal,
         }

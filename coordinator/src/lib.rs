@@ -8,6 +8,7 @@ pub mod args;
 pub mod checkpoints;
 pub mod commands;
 pub mod control;
+pub mod display;
 pub mod error;
 pub mod membership;
 pub mod metrics;
@@ -15,5 +16,8 @@ pub mod pace;
 pub mod rendezvous;
 pub mod server;
 pub mod service;
+pub mod start;
+pub mod summary;
+pub mod workers;
 
 pub use error::{Error, Result};

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// The file beside the data that holds its manifest, made by `tandem data index`.
 pub const INDEX: &str = "_tandem.json";
+/// The file below a run's output that holds the manifest of its dataset, frozen at its start.
+pub const FROZEN: &str = "dataset.json";
 /// Version of [`Manifest`]; another one is refused.
 const VERSION: u32 = 1;
 /// Footers that are read at the same time.

@@ -1,6 +1,7 @@
 //! What can go wrong in a worker, and who has to act.
 
-use proto::Exit;
+use proto::{Exit, config::ConfigError};
+use shards::{committed::CommittedError, picture::PictureError, store::StoreError};
 
 /// A worker's error. [`Error::exit`] tells the launch script who acts.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,68 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensors: {0}")]
     Tensor(String),
+    /// CUDA was asked for.
+    #[error("run.device = cuda: {0}")]
+    Cuda(#[from] c10d::cuda::CudaError),
+    /// The configuration that came can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The dataset or the tokenizer can't be used.
+    #[error(transparent)]
+    Data(#[from] shards::Error),
+    /// The dataset is not the run's.
+    #[error(
+        "the run's dataset.json has fingerprint {found}, the coordinator says {expected}: is run.output = {output} the same place on all machines?"
+    )]
+    Fingerprint {
+        /// Of the file.
+        found: String,
+        /// Of the assignment.
+        expected: String,
+        /// Where the file was looked for.
+        output: String,
+    },
+    /// The output's store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A checkpoint can't be read.
+    #[error(transparent)]
+    Committed(#[from] CommittedError),
+    /// A checkpoint's content can't be understood.
+    #[error("the checkpoint of step {step} can't be used: {reason}")]
+    Checkpoint {
+        /// Its step.
+        step: proto::GlobalStep,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// A picture can't be written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// No row could be evaluated.
+    #[error("no row of {0} can be used; `tandem data verify` lists why")]
+    NothingToEvaluate(String),
+    /// The coordinator can't be reached.
+    #[error(
+        "no coordinator at {url} for {seconds:.0} s: {reason}; is it running, and is this the URL that it printed?"
+    )]
+    Unreachable {
+        /// As given.
+        url: String,
+        /// How long it was tried.
+        seconds: f64,
+        /// What the transport says.
+        reason: String,
+    },
+    /// The coordinator refuses.
+    #[error("the coordinator refuses: {0}")]
+    Refused(String),
+    /// The run is over for this worker.
+    #[error("the run is over: {0}")]
+    Over(String),
+    /// A local resource that should be there is not.
+    #[error("{0}")]
+    System(String),
 }
 
 /// Shorthand for results of this crate.
@@ -33,9 +96,19 @@ impl Error {
     /// The exit code that the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Keys(_) => Exit::Data,
-            Self::Group(_) => Exit::Lost,
-            Self::NotFinite { .. } | Self::Tensor(_) => Exit::Internal,
+            Self::Keys(_) | Self::Fingerprint { .. } | Self::Committed(_) | Self::Checkpoint { .. } => {
+                Exit::Data
+            }
+            Self::NothingToEvaluate(_) => Exit::Data,
+            Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
+            Self::Group(_) | Self::Over(_) => Exit::Lost,
+            Self::Cuda(_) => Exit::Device,
+            Self::Config(_) => Exit::Usage,
+            Self::Data(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Picture(_) => Exit::Output,
+            Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
+            Self::NotFinite { .. } | Self::Tensor(_) | Self::System(_) => Exit::Internal,
         }
     }
 }

@@ -2,16 +2,25 @@
 //!
 //! `step.rs` is the paper's pseudocode and `train.rs` the loop; one OS thread owns every tensor and the process group.
 
+pub mod args;
 pub mod batch;
+pub mod checkpoint;
+pub mod device;
 pub mod error;
+pub mod eval;
 pub mod masking;
 pub mod models;
 pub mod objective;
 pub mod optimizer;
+mod prepare;
 pub mod queue;
+pub mod report;
 pub mod schedule;
+pub mod session;
 pub mod state;
 pub mod step;
+pub mod store;
+pub mod train;
 pub mod vote;
 pub mod weights;
 

@@ -120,6 +120,14 @@ impl Trainer {
         self.commit(batch, forward, verdict)
     }
 
+    /// Waits until all ranks are here: none leaves while others are still in a collective with it.
+    ///
+    /// # Errors
+    /// Those of the group.
+    pub fn meet(&mut self) -> Result<()> {
+        Ok(self.group.barrier()?)
+    }
+
     fn forward(&mut self, batch: &LocalBatch, draws: &Draws) -> Result<Forward> {
         let device = self.group.device();
         let alpha = self.alpha();
@@ -280,7 +288,6 @@ impl Trainer {
             ("learning_rate", learning_rate),
             ("alpha", self.alpha()),
             ("temperature", self.student.temp.double_value(&[])),
-            ("pairs", batch.counts.iter().sum::<i64>() as f64),
             ("queue_filled", self.state.queue.counters().1 as f64),
         ]);
 

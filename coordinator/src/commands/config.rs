@@ -1,33 +1,23 @@
 //! `tandem config`: what a run would be configured as.
 
-use crate::{Error, Result, args::Layers};
-use proto::{RunConfig, config};
-use std::{fs, io::Write};
+use super::say;
+use crate::{Result, args::Layers, start::resolve};
+use proto::config;
+use std::io::Write;
 
 /// Writes the resolved configuration as a run file.
 ///
 /// # Errors
 /// A run file that can't be read, and every fault of the configuration.
 pub(super) fn print(layers: &Layers, out: &mut impl Write) -> Result<()> {
-    let text = config::annotated(&resolve(layers)?);
-    out.write_all(text.as_bytes()).map_err(|source| Error::Write { path: "standard output".into(), source })
-}
-
-fn resolve(layers: &Layers) -> Result<RunConfig> {
-    let (origin, file) = match &layers.config {
-        None => ("defaults".into(), String::new()),
-        Some(path) => {
-            let read = |source| Error::Read { path: path.clone(), source };
-            (path.display().to_string(), fs::read_to_string(path).map_err(read)?)
-        }
-    };
-    Ok(config::resolve(&origin, &file, &layers.sets)?)
+    say(out, &config::annotated(&resolve(layers)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proto::Exit;
+    use std::fs;
 
     fn layers(config: Option<&str>, sets: &[&str]) -> Layers {
         Layers { config: config.map(Into::into), sets: sets.iter().map(ToString::to_string).collect() }

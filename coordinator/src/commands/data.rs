@@ -4,6 +4,7 @@ mod make;
 #[cfg(test)]
 mod tests;
 
+use super::say;
 use crate::{
     Error, Result,
     args::{Data, Inspect, Source, Vocabulary},
@@ -142,8 +143,4 @@ fn bar(what: &'static str, total: u64) -> ProgressBar {
     ProgressBar::new(total)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what)
-}
-
-fn say(out: &mut impl Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes()).map_err(|source| Error::Write { path: "standard output".into(), source })
 }

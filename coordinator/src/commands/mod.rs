@@ -2,18 +2,33 @@
 
 mod config;
 mod data;
+mod eval;
+mod operate;
+mod run;
 
 use crate::{Error, Result, args::Verb};
+use std::io::Write;
 
 /// Does what was asked for.
 ///
 /// # Errors
 /// Those of the verb.
 pub fn act(verb: Verb) -> Result<()> {
+    let out = &mut std::io::stdout();
     match verb {
-        Verb::Config(layers) => config::print(&layers, &mut std::io::stdout()),
-        Verb::Data(verb) => runtime()?.block_on(data::act(verb, &mut std::io::stdout())),
+        Verb::Run(arguments) => runtime()?.block_on(run::run(&arguments, out)),
+        Verb::Coordinator(arguments) => runtime()?.block_on(run::coordinator(&arguments, out)),
+        Verb::Status(arguments) => runtime()?.block_on(operate::status(&arguments, out)),
+        Verb::Checkpoint(arguments) => runtime()?.block_on(operate::checkpoint(&arguments, out)),
+        Verb::Stop(arguments) => runtime()?.block_on(operate::stop(&arguments, out)),
+        Verb::Eval { arguments } => eval::hand_over(&arguments),
+        Verb::Config(layers) => config::print(&layers, out),
+        Verb::Data(verb) => runtime()?.block_on(data::act(verb, out)),
     }
+}
+
+fn say(out: &mut impl Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes()).map_err(|source| Error::Write { path: "standard output".into(), source })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -15,6 +15,22 @@ pub use terms::{Beat, Refusal, Spec, State, Verdict};
 use proto::{Exit, Generation, GlobalStep, Rank, v1};
 use std::{collections::BTreeMap, time::Duration};
 
+/// How near the reason of a failure is to its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Evidence {
+    /// A worker lost its peers or the coordinator.
+    Symptom,
+    /// A worker is gone.
+    Loss,
+    /// Somebody says what went wrong.
+    Cause,
+}
+
+/// Whether an exit says only that somebody else is gone.
+fn vague(exit: Exit) -> bool {
+    matches!(exit, Exit::Lost | Exit::Unavailable)
+}
+
 /// The members, the state and what was asked for.
 #[derive(Clone, Debug)]
 pub struct Membership {
@@ -26,6 +42,8 @@ pub struct Membership {
     stop: Option<v1::Stop>,
     committed: GlobalStep,
     verdict: Option<Verdict>,
+    /// How much the reason of a failure is worth.
+    evidence: Evidence,
 }
 
 impl Membership {
@@ -40,6 +58,7 @@ impl Membership {
             checkpoint_request: 0,
             stop: None,
             verdict: None,
+            evidence: Evidence::Symptom,
         }
     }
 
@@ -91,14 +110,16 @@ impl Membership {
         use v1::directive::Kind;
         let assignment = self.members.get(&id).and_then(|member| {
             let rank = member.rank?;
-            let neighbours = self.members.values().filter(|other| other.host == member.host).count();
+            let neighbours = self.members.values().filter(|other| other.host == member.host);
+            let before = neighbours.clone().filter(|other| other.rank < member.rank).count();
             Some(Kind::Assignment(v1::Assignment {
                 generation: self.spec.generation.0,
                 rank: rank.0,
                 world_size: self.spec.workers.0,
                 resume_step: self.spec.resume.0,
                 manifest_fingerprint: self.spec.fingerprint.clone(),
-                local_world_size: neighbours as u32,
+                local_world_size: neighbours.count() as u32,
+                local_rank: before as u32,
             }))
         });
         let kind = match (&self.verdict, assignment) {
@@ -123,7 +144,10 @@ impl Membership {
         let waiting = self.state == State::Waiting;
         self.present(id, generation)?.presence = Presence::Left;
         match end {
-            Err((exit, reason)) => self.fail(exit, format!("{name} left: {reason}")),
+            Err((exit, reason)) => {
+                let evidence = if vague(exit) { Evidence::Symptom } else { Evidence::Cause };
+                self.fail_by(evidence, exit, format!("{name} left: {reason}"));
+            }
             Ok(()) if waiting => {
                 self.members.remove(&id);
             }
@@ -179,12 +203,13 @@ impl Membership {
         Ok(self.checkpoint_request)
     }
 
-    /// Asks for the end at the next step boundary. Two requests make one that writes a checkpoint if either did.
+    /// Asks for the end at the next step boundary; says whether that is news. Two requests make one that writes a checkpoint if either did.
     ///
     /// # Errors
     /// [`Refusal::NotExpected`] and [`Refusal::Over`].
-    pub fn request_stop(&mut self, expected: Generation, checkpoint: bool) -> Result<(), Refusal> {
+    pub fn request_stop(&mut self, expected: Generation, checkpoint: bool) -> Result<bool, Refusal> {
         self.check_operator(expected)?;
+        let news = self.stop.is_none();
         let before = self.stop.is_some_and(|stop| stop.checkpoint);
         self.stop = Some(v1::Stop { checkpoint: checkpoint || before });
         if self.state == State::Waiting {
@@ -196,7 +221,7 @@ impl Membership {
         } else {
             self.state = State::Stopping;
         }
-        Ok(())
+        Ok(news)
     }
 
     /// A checkpoint was committed; says whether that is news.
@@ -206,12 +231,16 @@ impl Membership {
         news
     }
 
-    /// The run can't go on. A member's own reason replaces the mere loss that it caused elsewhere.
+    /// The run can't go on.
     pub fn fail(&mut self, exit: Exit, reason: String) {
-        let vague = |exit| matches!(exit, Exit::Lost | Exit::Unavailable);
-        let sharper = self.verdict.as_ref().is_some_and(|v| vague(v.exit)) && !vague(exit);
-        let failed = self.state == State::Failed;
-        if self.verdict.is_none() || (failed && sharper) {
+        self.fail_by(if vague(exit) { Evidence::Loss } else { Evidence::Cause }, exit, reason);
+    }
+
+    /// A better reason replaces that of the failure it has caused elsewhere.
+    fn fail_by(&mut self, evidence: Evidence, exit: Exit, reason: String) {
+        let better = self.state == State::Failed && evidence > self.evidence;
+        if self.verdict.is_none() || better {
+            self.evidence = evidence;
             self.end(State::Failed, exit, reason);
         }
     }
@@ -310,13 +339,15 @@ impl Membership {
         match self.state {
             State::Waiting => format!("waiting for workers: {here} of {workers} have joined"),
             State::Preparing => {
-                format!("generation {generation}: {workers} worker(s) open the data and build the model")
+                format!(
+                    "generation {generation}: the data is opened and the model built on {workers} workers"
+                )
             }
             State::Stopping if self.stop.is_some_and(|stop| stop.checkpoint) => {
                 "stopping with a checkpoint at the next step boundary, as asked".into()
             }
             State::Stopping => "stopping at the next step boundary, as asked".into(),
-            _ => format!("generation {generation}: {workers} worker(s) train"),
+            _ => format!("generation {generation} trains on {workers} workers"),
         }
     }
 

@@ -1,10 +1,12 @@
-//! The run's metrics on disk: one JSON line per reported step, and TensorBoard's event files.
+//! The run's metrics on disk: one JSON line per reported step and per row that was replaced, and TensorBoard's event files.
 
+mod journal;
 mod lines;
 mod tensorboard;
 
-pub use lines::Line;
+pub use lines::{Line, Quarantined};
 
+use journal::Journal;
 use proto::{Generation, GlobalStep, v1};
 use std::{collections::BTreeMap, io, path::PathBuf};
 
@@ -33,38 +35,49 @@ impl MetricsError {
 /// Writes the metrics of one run.
 pub struct Recorder {
     generation: Generation,
-    lines: lines::Lines,
+    lines: Journal<Line>,
+    quarantine: Journal<Quarantined>,
     events: tensorboard::Writer,
-    substitutions: usize,
 }
 
 impl Recorder {
-    /// Opens `metrics.jsonl` and a new event file below `folder`. Lines after the step `resume`, which the run is about
-    /// to do again, are dropped.
+    /// Opens `metrics.jsonl`, `quarantine.jsonl` and a new event file below `folder`. Lines after the step `resume`, which the
+    /// run is about to do again, are dropped.
     ///
     /// # Errors
     /// Files that can't be read or written.
     pub fn open(folder: PathBuf, generation: Generation, resume: GlobalStep) -> Result<Self, MetricsError> {
-        let lines = lines::Lines::open(folder.join("metrics.jsonl"), resume)?;
+        let lines = Journal::open(folder.join("metrics.jsonl"), resume)?;
+        let quarantine = Journal::open(folder.join("quarantine.jsonl"), resume)?;
         let events = tensorboard::Writer::create(&folder.join("tensorboard"), generation, resume)?;
-        let substitutions = lines.all().iter().map(|line| line.substitutions.len()).sum();
-        Ok(Self { generation, lines, events, substitutions })
+        Ok(Self { generation, lines, quarantine, events })
     }
 
-    /// Writes what is new in `reports`; a step that was written before, as by a repeated request, is passed over.
+    /// Writes what is new in `reports` and `replaced`; what was written before, as by a repeated request, is passed over.
     ///
     /// # Errors
     /// Files that can't be written.
-    pub fn record(&mut self, reports: &[v1::StepReport]) -> Result<(), MetricsError> {
+    pub fn record(
+        &mut self,
+        reports: &[v1::StepReport],
+        replaced: &[v1::Substitution],
+    ) -> Result<(), MetricsError> {
+        for row in replaced {
+            let (reason, substitute) = (row.reason.clone(), row.substitute);
+            let row = Quarantined { step: row.step, row: row.row, substitute, reason };
+            if !self.quarantine.all().contains(&row) {
+                self.quarantine.push(row)?;
+            }
+        }
         for report in reports {
             if GlobalStep(report.step) <= self.last_step() {
                 continue;
             }
-            let line = Line::of(report, self.generation);
+            let line = Line::of(report, self.generation, self.quarantine.all().len());
             self.events.scalars(&line)?;
-            self.substitutions += line.substitutions.len();
             self.lines.push(line)?;
         }
+        self.quarantine.flush()?;
         self.events.flush()?;
         self.lines.flush()
     }
@@ -86,7 +99,7 @@ impl Recorder {
             step: self.last_step(),
             scalars: last.map(|line| line.scalars.clone()).unwrap_or_default(),
             data_wait: last.map_or(0.0, Line::data_wait),
-            substitutions: self.substitutions,
+            substitutions: self.quarantine.all().len(),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Writer {
         resume: GlobalStep,
     ) -> Result<Self, MetricsError> {
         fs::create_dir_all(folder).map_err(MetricsError::at(folder))?;
-        let now = Line::of(&proto::v1::StepReport::default(), generation).time;
+        let now = Line::of(&proto::v1::StepReport::default(), generation, 0).time;
         // TensorBoard reads the files of a folder in the order of their names.
         let path =
             folder.join(format!("events.out.tfevents.{:010}.generation-{:06}", now as u64, generation.0));
@@ -102,7 +102,7 @@ impl Writer {
         let ours = [
             ("speed/pairs_per_second".to_string(), line.pairs_per_second),
             ("speed/data_wait_share".into(), line.data_wait()),
-            ("data/substitutions".into(), line.substitutions.len() as f64),
+            ("data/substitutions".into(), line.substitutions as f64),
         ];
         let value = named.chain(ours).map(|(tag, value)| Value { tag, simple_value: value as f32 }).collect();
         let (wall_time, step) = (line.time, line.step as i64);

@@ -57,7 +57,7 @@ impl Operator for Service {
         let expected = Generation(expected_generation);
         let ask = || {
             self.control
-                .decide(|membership, _| membership.request_stop(expected, checkpoint))
+                .decide(|membership, _| membership.request_stop(expected, checkpoint).map(drop))
                 .map_err(refused)
         };
         self.stops.once(&request_id, ask)?;

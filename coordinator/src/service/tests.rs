@@ -148,6 +148,7 @@ async fn only_a_member_reports_and_only_its_own_part() {
         member: member.into(),
         generation,
         steps: steps.clone(),
+        substitutions: vec![v1::Substitution { step: 1, row: 7, ..Default::default() }],
     };
     assert_eq!(code(run.workers.report(report("4-9", G))).await, Code::NotFound);
     assert_eq!(code(run.workers.report(report(&names[0], 0))).await, Code::FailedPrecondition);
@@ -156,6 +157,8 @@ async fn only_a_member_reports_and_only_its_own_part() {
     }
     let written = std::fs::read_to_string(run.output.path().join("metrics.jsonl")).unwrap();
     assert_eq!(written.lines().count(), 1, "a repeated report is written once");
+    let replaced = std::fs::read_to_string(run.output.path().join("quarantine.jsonl")).unwrap();
+    assert_eq!(replaced.lines().count(), 1, "{replaced}");
     assert!(run.control.watch().borrow().verdict.is_none(), "what is refused does not end the run");
 }
 

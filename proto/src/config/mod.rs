@@ -35,6 +35,16 @@ impl RunConfig {
             .map_err(|e| ConfigError::Syntax { origin: "coordinator".into(), reason: e.to_string() })
     }
 
+    /// The values of all knobs as TOML has them, in the order of [`KNOBS`].
+    pub fn knobs(&self) -> Vec<String> {
+        let table = toml::Table::try_from(self).unwrap_or_default();
+        let value = |key: &str| {
+            let (section, name) = key.split_once('.')?;
+            Some(table.get(section)?.get(name)?.to_string())
+        };
+        KNOBS.iter().map(|knob| value(knob.key).unwrap_or_default()).collect()
+    }
+
     /// SHA-256 of [`to_toml`](Self::to_toml), in hex: two runs with the same hash have the same knobs.
     pub fn hash(&self) -> String {
         hex_digest(&self.to_toml())

@@ -184,15 +184,11 @@ sections! {
     cluster: ClusterSection {
         /// Address that the coordinator listens on; port 0 takes a free one.
         listen: String = "127.0.0.1:0".into(),
-        /// Address or host name whose interface carries collectives between workers.
-        interface: String = "127.0.0.1".into(),
         /// Milliseconds between a worker's heartbeats.
         heartbeat_ms: u32 = 500,
         /// Seconds without a heartbeat after which a worker counts as lost.
         lost_after: f64 = 20.0,
         /// Seconds after which a collective that does not end is an error.
         collective_timeout: f64 = 300.0,
-        /// Seconds that a worker tries to reach the coordinator before it gives up.
-        connect_timeout: f64 = 30.0,
     }
 }

@@ -139,7 +139,6 @@ impl RunConfig {
             ("optimizer.epsilon", optimizer.epsilon),
             ("cluster.lost_after", self.cluster.lost_after),
             ("cluster.collective_timeout", self.cluster.collective_timeout),
-            ("cluster.connect_timeout", self.cluster.connect_timeout),
         ] {
             require(value > 0.0 && value.is_finite(), format!("{key} = {value}: give a positive number"));
         }

@@ -2,6 +2,7 @@
 
 use super::clean;
 use crate::error::{Error, Result};
+use crate::store::Folder;
 use tokenizers::{
     Model, Tokenizer as Engine, TokenizerBuilder, TokenizerImpl, decoders::wordpiece::WordPiece as Pieces,
     models::wordpiece::WordPiece, normalizers::BertNormalizer, pre_tokenizers::bert::BertPreTokenizer,
@@ -42,6 +43,19 @@ pub(super) fn bert(model: WordPiece, cls: u32, sep: u32) -> tokenizers::Result<B
 }
 
 impl Tokenizer {
+    /// Fetches and reads the tokenizer that a path or URL names.
+    ///
+    /// # Errors
+    /// A store that refuses, no file there, and as [`from_bytes`](Self::from_bytes).
+    pub async fn open(location: &str) -> Result<Self> {
+        let missing = || Error::Tokenizer {
+            file: location.into(),
+            reason: "there is no file; mend text.tokenizer, or make one with `tandem data tokenizer`".into(),
+        };
+        let bytes = Folder::open(location)?.get("").await?.ok_or_else(missing)?;
+        Self::from_bytes(&bytes, location)
+    }
+
     /// Reads a `tokenizer.json`, or a `vocab.txt` with one token a line (uncased BERT). `name` is for messages.
     ///
     /// # Errors

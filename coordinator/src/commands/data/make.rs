@@ -1,6 +1,6 @@
 //! Datasets from images and captions, and from nothing.
 
-use super::{bar, say};
+use super::{super::say, bar};
 use crate::{
     Error, Result,
     args::{Import, Synth, Target},

@@ -1,0 +1,243 @@
+//! From a run file to a run that can start: everything that can be found wrong is found here, before a worker holds a device.
+
+use crate::{
+    Error, Result,
+    args::Layers,
+    checkpoints::{Checkpoints, Identity},
+    control::{Control, Handout},
+    membership::{Membership, Spec},
+    metrics::Recorder,
+    server,
+};
+use proto::{
+    Generation, GlobalStep, RunConfig, WorldSize, checkpoint,
+    config::{self, KNOBS},
+};
+use shards::{
+    committed,
+    image::check_operations,
+    manifest::{FROZEN, Manifest},
+    reader::Reader,
+    store::{Folder, absolute, local_path},
+    text::Tokenizer,
+};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// The file with the URL of a run's coordinator, while it runs.
+pub const URL: &str = "coordinator.url";
+/// The folder in which generations are claimed.
+const GENERATIONS: &str = "generations";
+/// Knobs that a run keeps for life: another value would change which pairs come when, or what the tensors are.
+const KEPT: [&str; 7] = [
+    "run.seed",
+    "data.lanes",
+    "data.window",
+    "text.max_tokens",
+    "optimizer.batch",
+    "objective.queue",
+    "model.",
+];
+
+/// A run that waits for its workers.
+pub struct Launch {
+    /// With its places made absolute.
+    pub config: RunConfig,
+    /// The folder of this machine that gets metrics, logs and pictures.
+    pub folder: PathBuf,
+    /// The run.
+    pub control: Arc<Control>,
+    /// Where the coordinator will serve.
+    pub listener: TcpListener,
+    /// The URL that workers are given.
+    pub url: String,
+    /// The step that it goes on from; 0 when it is fresh.
+    pub resume: GlobalStep,
+}
+
+/// What came of it.
+pub enum Start {
+    /// Workers may come.
+    Ready(Box<Launch>),
+    /// The last step is in a committed checkpoint.
+    Done(Box<RunConfig>),
+}
+
+/// Checks a run and prepares it.
+///
+/// # Errors
+/// Whatever is wrong with configuration, dataset, tokenizer, output, or port.
+pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
+    let config = settle(resolve(layers)?)?;
+    let output = Folder::open(&config.run.output)?;
+    let checkpoints = output.below(checkpoint::FOLDER);
+    let found = committed::newest(&checkpoints).await?;
+    if let Some(found) = found.as_ref().filter(|_| !resume) {
+        return Err(Error::Exists { output: config.run.output, step: found.step });
+    }
+    let manifest = check_data(&config).await?;
+    let fingerprint = manifest.fingerprint()?;
+    let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
+    if let Some(found) = &found {
+        check_same_run(found, &config)?;
+    }
+    freeze(&output, &manifest, &config, from).await?;
+    if from.0 >= config.optimizer.steps {
+        return Ok(Start::Done(Box::new(config)));
+    }
+
+    let listener = server::listen(&config.cluster.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| Error::Listen { address: config.cluster.listen.clone(), source })?;
+    let url = format!("http://{address}");
+    let generation = claim(&output, &url).await?;
+    let folder = scratch(&config);
+    let recorder = open_folder(&folder, &config, generation, from, &url)?;
+    let identity =
+        Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint.clone() };
+    let control = Control::new(
+        handout(&config),
+        Membership::new(spec(&config, generation, from, fingerprint)),
+        Checkpoints::new(checkpoints, identity, config.checkpoint.keep),
+        recorder,
+    );
+    Ok(Start::Ready(Box::new(Launch {
+        config,
+        folder,
+        control: Arc::new(control),
+        listener,
+        url,
+        resume: from,
+    })))
+}
+
+/// Resolves the configuration's layers.
+///
+/// # Errors
+/// A run file that can't be read, and every fault of the configuration.
+pub fn resolve(layers: &Layers) -> Result<RunConfig> {
+    let (origin, file) = match &layers.config {
+        None => ("defaults".into(), String::new()),
+        Some(path) => {
+            let read = |source| Error::Read { path: path.clone(), source };
+            (path.display().to_string(), fs::read_to_string(path).map_err(read)?)
+        }
+    };
+    Ok(config::resolve(&origin, &file, &layers.sets)?)
+}
+
+/// Workers start elsewhere: places are made absolute before anybody else sees them.
+fn settle(mut config: RunConfig) -> Result<RunConfig> {
+    for place in [&mut config.data.train, &mut config.text.tokenizer, &mut config.run.output] {
+        *place = absolute(place)?;
+    }
+    Ok(config)
+}
+
+/// The folder of this machine for what is no checkpoint: the output, or one named after the run where that is elsewhere.
+fn scratch(config: &RunConfig) -> PathBuf {
+    local_path(&config.run.output).unwrap_or_else(|| PathBuf::from("runs").join(&config.run.name))
+}
+
+async fn check_data(config: &RunConfig) -> Result<Manifest> {
+    check_operations(&config.augment).map_err(shards::Error::from)?;
+    let entries = Tokenizer::open(&config.text.tokenizer).await?.vocabulary();
+    if entries != config.model.vocabulary {
+        let (file, vocabulary) = (config.text.tokenizer.clone(), config.model.vocabulary);
+        return Err(Error::Vocabulary { file, entries, vocabulary });
+    }
+    let manifest = Manifest::open(&config.data.train).await?;
+    Reader::new(&config.data.train, &config.data, &manifest)?.columns().await?;
+    let (rows, lanes) = (manifest.rows(), config.data.lanes);
+    if rows < u64::from(lanes) {
+        let reason = format!("the dataset has only {rows} rows; choose fewer lanes");
+        return Err(shards::Error::Value { name: "data.lanes", value: lanes.to_string(), reason }.into());
+    }
+    Ok(manifest)
+}
+
+/// A checkpoint is gone on from with the knobs that it was written with, but for those that a person may turn.
+fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -> Result<()> {
+    let then = config::resolve("the checkpoint's configuration", &found.config, &[])?;
+    let (then, now) = (then.knobs(), config.knobs());
+    let kept =
+        |key: &str| KEPT.iter().any(|kept| key == *kept || (kept.ends_with('.') && key.starts_with(kept)));
+    for (knob, (was, is)) in KNOBS.iter().zip(then.into_iter().zip(now)).filter(|(_, (was, is))| was != is) {
+        if kept(knob.key) {
+            let (key, output) = (knob.key, config.run.output.clone());
+            return Err(Error::OtherRun { key, was, is, output });
+        }
+        tracing::info!("{} was {was} before, and is {is} from here on", knob.key);
+    }
+    Ok(())
+}
+
+/// The dataset of a run stays what it was at the run's start.
+async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, from: GlobalStep) -> Result<()> {
+    let frozen = if from.0 > 0 { output.get(FROZEN).await? } else { None };
+    let Some(bytes) = frozen else { return Ok(output.put(FROZEN, manifest.to_json()?).await?) };
+    let frozen = Manifest::from_json(&bytes, &output.path_of(FROZEN))?;
+    match frozen.difference(manifest) {
+        None => Ok(()),
+        Some(difference) => Err(shards::Error::Changed {
+            location: config.data.train.clone(),
+            difference,
+            mend: "a run keeps its dataset: put it back as it was, or start another run with another run.output",
+        }
+        .into()),
+    }
+}
+
+/// A generation that nobody else has, also no coordinator that starts at the same time.
+async fn claim(output: &Folder, url: &str) -> Result<Generation> {
+    let claims = output.below(GENERATIONS);
+    let numbers = claims.files().await?;
+    let last = numbers.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0);
+    let mut generation = Generation(last).next();
+    while !claims.put_if_absent(&format!("{generation:09}"), url.into()).await? {
+        generation = generation.next();
+    }
+    Ok(generation)
+}
+
+fn open_folder(
+    folder: &PathBuf,
+    config: &RunConfig,
+    generation: Generation,
+    from: GlobalStep,
+    url: &str,
+) -> Result<Recorder> {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|source| Error::Write { path, source })
+    };
+    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    write("config.toml", &config::annotated(config))?;
+    write(URL, url)?;
+    Ok(Recorder::open(folder.clone(), generation, from)?)
+}
+
+fn handout(config: &RunConfig) -> Handout {
+    Handout {
+        run: config.run.name.clone(),
+        config: config.to_toml(),
+        config_hash: config.hash(),
+        heartbeat_ms: config.cluster.heartbeat_ms,
+        batch: config.optimizer.batch,
+    }
+}
+
+fn spec(config: &RunConfig, generation: Generation, resume: GlobalStep, fingerprint: String) -> Spec {
+    Spec {
+        workers: WorldSize(config.run.workers),
+        lost_after: Duration::from_secs_f64(config.cluster.lost_after),
+        steps: GlobalStep(config.optimizer.steps),
+        resume,
+        generation,
+        fingerprint,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What is refused at the start, and what a start leaves behind. The end-to-end tests start real runs.
+
+use super::*;
+use proto::{Exit, checkpoint::VERSION};
+
+fn manifest(config: &RunConfig) -> checkpoint::Manifest {
+    checkpoint::Manifest {
+        version: VERSION,
+        run: "r".into(),
+        generation: Generation(1),
+        step: GlobalStep(5),
+        config: config.to_toml(),
+        dataset: "f00d".into(),
+        state: serde_json::Value::Null,
+        parts: Vec::new(),
+    }
+}
+
+fn config(sets: &[&str]) -> RunConfig {
+    let given = ["data.train=d", "text.tokenizer=t"].iter().chain(sets).map(ToString::to_string);
+    config::resolve("test", "", &given.collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn a_run_keeps_what_decides_its_batches_and_tensors() {
+    let found = manifest(&config(&[]));
+    for changed in
+        ["optimizer.batch=64", "data.lanes=4", "run.seed=9", "model.text_depth=3", "objective.queue=0"]
+    {
+        let error = check_same_run(&found, &config(&[changed])).unwrap_err();
+        let key = changed.split('=').next().unwrap();
+        assert!(error.to_string().contains(key), "{error}");
+        assert_eq!(error.exit(), Exit::Usage);
+    }
+    for free in ["optimizer.steps=9", "run.workers=2", "metrics.every=1", "objective.queue_start=random"] {
+        check_same_run(&found, &config(&[free])).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_start_claims_a_generation_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Folder::open(folder.path().to_str().unwrap()).unwrap();
+    let both = tokio::join!(claim(&output, "a"), claim(&output, "b"));
+    let mut claimed = [both.0.unwrap(), both.1.unwrap()];
+    claimed.sort_unstable();
+    assert_eq!(claimed, [Generation(1), Generation(2)]);
+    assert_eq!(claim(&output, "c").await.unwrap(), Generation(3));
+}

@@ -1,0 +1,80 @@
+//! What is typed after `tandem-worker`.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Trains as one of a run's workers, or evaluates what was trained.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tandem-worker",
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "Everything about the run comes from the coordinator. A worker takes what libtorch's CUDA libraries offer only when the run asks for cuda.\n\nExample:\n  tandem-worker --coordinator http://127.0.0.1:7070\n\nExit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data or checkpoint, 69 coordinator unreachable, 70 defect, 74 output can't be written, 75 stopped by request, 76 a peer or the coordinator was lost, 78 no such device."
+)]
+pub struct Args {
+    /// What to do instead of training.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// How to train.
+    #[command(flatten)]
+    pub train: Train,
+}
+
+/// Arguments of training.
+#[derive(Debug, Default, clap::Args)]
+pub struct Train {
+    /// URL of the coordinator; it prints it at its start, and writes it to coordinator.url in the run's folder
+    #[arg(long, value_name = "URL", env = "TANDEM_COORDINATOR", required = true)]
+    pub coordinator: Option<String>,
+    /// Address of this machine that carries the collectives; by default the one from which it reaches the coordinator
+    #[arg(long, value_name = "ADDRESS", env = "TANDEM_INTERFACE")]
+    pub interface: Option<String>,
+    /// Seconds that are spent on reaching the coordinator
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, env = "TANDEM_CONNECT_TIMEOUT")]
+    pub connect_timeout: f64,
+}
+
+/// What else `tandem-worker` can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Measures what a checkpoint has learned
+    #[command(subcommand)]
+    Eval(Eval),
+}
+
+/// What `tandem-worker eval` can do; `tandem eval` hands over to it.
+#[derive(Debug, Subcommand)]
+pub enum Eval {
+    /// Recall at 1, 5 and 10 of images by text and of texts by image
+    #[command(
+        after_help = "Every row of the dataset is a query both ways among all rows; rows with the same caption are matches of each other.\n\nExample:\n  tandem eval retrieval --checkpoint runs/demo --data data/held-out --grid grid.png"
+    )]
+    Retrieval(Retrieval),
+}
+
+/// Arguments of `eval retrieval`.
+#[derive(Debug, clap::Args)]
+pub struct Retrieval {
+    /// A run's output (its newest checkpoint is taken) or one of its checkpoints/step-* folders
+    #[arg(long, value_name = "LOCATION")]
+    pub checkpoint: String,
+    /// The dataset
+    #[arg(long, value_name = "LOCATION")]
+    pub data: String,
+    /// Candidates of each query that the matching head ranks anew; 0 leaves it out
+    #[arg(long, value_name = "K", default_value_t = 128)]
+    pub rerank: usize,
+    /// Pairs that are encoded at once
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Draws queries with their best five answers into this PNG, right ones framed
+    #[arg(long, value_name = "FILE")]
+    pub grid: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Overrides a knob of the checkpoint's configuration, such as data.caption_column; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
