@@ -1,5 +1,7 @@
 //! Reads the tree as its rules see it: files, functions, and the parts of a file that are not tests.
 
+pub mod run;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -117,7 +117,7 @@ impl Trainer {
         let forward = self.forward(batch, draws)?;
         self.reducer.backward(&forward.total)?;
         let verdict = self.vote(batch, &forward, wishes)?;
-        self.commit(batch, forward, verdict)
+        self.commit(forward, verdict)
     }
 
     /// Waits until all ranks are here: none leaves while others are still in a collective with it.
@@ -271,7 +271,7 @@ impl Trainer {
     }
 
     /// Weights, optimizer, temperature, teacher, queue and counters move together.
-    fn commit(&mut self, batch: &LocalBatch, forward: Forward, verdict: Verdict) -> Result<Outcome> {
+    fn commit(&mut self, forward: Forward, verdict: Verdict) -> Result<Outcome> {
         if let Some(what) = verdict.not_finite {
             return Err(Error::NotFinite { step: self.state.step.next(), what });
         }
