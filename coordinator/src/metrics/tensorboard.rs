@@ -175,7 +175,7 @@ mod tests {
             scalars,
             ..Default::default()
         };
-        writer.scalars(&Line::of(&report, Generation(2))).unwrap();
+        writer.scalars(&Line::of(&report, Generation(2), 0)).unwrap();
         writer.flush().unwrap();
         let events = records(&fs::read(&writer.path).unwrap());
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
