@@ -258,3 +258,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_several_reasons_the_nearest_to_the_cause_stays() {
+    let (mut run, ids) = training();
+    let left = |run: &mut Membership, id, exit, reason: &str| {
+        run.leave(id, Generation(3), Err((exit, reason.into()))).unwrap();
+    };
+    left(&mut run, ids[0], Exit::Lost, "a peer closed its connection");
+    assert!(run.reason().contains("closed its connection"), "{}", run.reason());
+    run.exited(2, "host-2", Exit::Lost, "was killed (signal 9)");
+    assert!(run.reason().contains("rank 1") && run.reason().contains("signal 9"), "{}", run.reason());
+    run.fail(Exit::Lost, "another loss".into());
+    assert!(run.reason().contains("signal 9"), "the first of its kind stays: {}", run.reason());
+    run.fail(Exit::Output, "the disk is full".into());
+    assert_eq!(run.verdict().unwrap().exit, Exit::Output);
+}
+
+#[test]
+fn neighbours_on_a_machine_are_numbered() {
+    let mut run = fresh(3);
+    let ids = ["a", "b", "a"].map(|host| run.join(host, 7, at(0)).unwrap());
+    let local =
+        ids.map(|id| assignment(run.heartbeat(beat(id, 0, v1::Phase::Preparing), at(1)).unwrap()).local_rank);
+    assert_eq!(local, [0, 0, 1]);
+}

@@ -173,7 +173,6 @@ mod tests {
             data_wait_seconds: 0.5,
             pairs: 8,
             scalars,
-            ..Default::default()
         };
         writer.scalars(&Line::of(&report, Generation(2), 0)).unwrap();
         writer.flush().unwrap();

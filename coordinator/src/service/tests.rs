@@ -19,12 +19,16 @@ use shards::{committed::newest, store::Folder};
 use std::{future::Future, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Endpoint},
+};
 
 const G: u64 = 4;
 
 struct Run {
     output: TempDir,
+    channel: Channel,
     control: Arc<Control>,
     folder: Folder,
     workers: MembershipClient<Channel>,
@@ -56,18 +60,22 @@ async fn serve() -> Run {
     let listener = server::listen("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
+    let endpoint = Endpoint::from_shared(url).unwrap();
     let serving = server::serve(listener, control.clone(), async {
         let _ = stopped.await;
     });
+    let server = tokio::spawn(serving);
+    let channel = endpoint.connect().await.unwrap();
     Run {
         output,
         control,
         folder,
-        server: tokio::spawn(serving),
+        server,
         stop,
-        workers: MembershipClient::connect(url.clone()).await.unwrap(),
-        rendezvous: RendezvousClient::connect(url.clone()).await.unwrap(),
-        operator: OperatorClient::connect(url).await.unwrap(),
+        workers: MembershipClient::new(channel.clone()),
+        rendezvous: RendezvousClient::new(channel.clone()),
+        operator: OperatorClient::new(channel.clone()),
+        channel,
     }
 }
 
@@ -191,4 +199,33 @@ async fn what_is_stale_or_foreign_is_refused_with_its_code() {
         |id: &str| v1::StopRequest { request_id: id.into(), expected_generation: G + 1, checkpoint: true };
     assert_eq!(code(run.operator.stop(stop("a"))).await, Code::FailedPrecondition);
     assert_eq!(code(run.operator.stop(stop(""))).await, Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn probes_and_grpcurl_find_the_services() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let run = serve().await;
+    let mut health = HealthClient::new(run.channel.clone());
+    for service in ["", "tandem.v1.Membership", "tandem.v1.Operator", "tandem.v1.Rendezvous"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{service}");
+    }
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(run.channel.clone());
+    let request = futures::stream::iter([list]);
+    let mut replies = reflection.server_reflection_info(request).await.unwrap().into_inner();
+    let reply = replies.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(found) = reply else { panic!("{reply:?}") };
+    let names: Vec<&str> = found.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"tandem.v1.Operator") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
 }
