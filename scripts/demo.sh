@@ -48,6 +48,6 @@ cat <<END
   curves       $run/curves.png
   grid         $run/grid.png: queries with their best five answers, right ones framed
   samples      $data/train.png: what it was trained on
-  go on        $tandem run --config scripts/demo.toml --workers 2 --resume --set model.vocabulary=$(wc -l <"$data/vocab.txt") --set optimizer.steps=1000
+  go on        $tandem run --config scripts/demo.toml --workers 2 --resume --set model.vocabulary=$(wc -l <"$data/vocab.txt") --set optimizer.steps=2000
 END
 heading 'done'

@@ -68,7 +68,7 @@ pub struct Retrieval {
     /// Pairs that are encoded at once
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
-    /// Draws queries with their best five answers into this PNG, right ones framed
+    /// Draws queries with their best five answers into this PNG, right ones framed, by the scoring that finds more
     #[arg(long, value_name = "FILE")]
     pub grid: Option<PathBuf>,
     /// Prints JSON

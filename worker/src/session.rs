@@ -1,16 +1,17 @@
 //! A worker's standing with the coordinator: it joins, a task sends heartbeats, and what they bring back is what the loop acts
 //! on at its next step boundary.
 
+mod heart;
+
 use crate::error::{Error, Result};
 use crate::store::RendezvousStore;
 use crate::vote::Wishes;
 use c10d::AbortHandle;
-use proto::v1::{
-    self, directive::Kind, membership_client::MembershipClient, operator_client::OperatorClient,
-};
+use heart::{Heart, Orders, Standing};
+use proto::v1::{self, membership_client::MembershipClient, operator_client::OperatorClient};
 use proto::{Generation, GlobalStep, PROTOCOL_VERSION, RunConfig};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,26 +22,6 @@ use tonic::{Code, Status};
 const CALL: Duration = Duration::from_secs(10);
 /// How often a coordinator that does not answer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
-
-/// What the coordinator wants, by its newest answer.
-#[derive(Clone, Debug, Default)]
-struct Orders {
-    assignment: Option<v1::Assignment>,
-    checkpoint_request: u64,
-    stop: Option<v1::Stop>,
-    /// Why this worker has no part in the run any more.
-    over: Option<String>,
-}
-
-/// What a heartbeat says.
-#[derive(Default)]
-struct Standing {
-    generation: AtomicU64,
-    applied: AtomicU64,
-    phase: AtomicI32,
-    /// Ends the collectives when the run is over, so that nobody waits for peers that are gone.
-    group: Mutex<Option<AbortHandle>>,
-}
 
 /// A worker that has joined. Dropping it ends the heartbeats.
 pub struct Session {
@@ -259,71 +240,6 @@ impl Voice {
                 }
                 Err(status) => return Err(refused(status)),
             }
-        }
-    }
-}
-
-/// The task that sends heartbeats.
-struct Heart {
-    client: MembershipClient<Channel>,
-    member: String,
-    standing: Arc<Standing>,
-    publish: watch::Sender<Orders>,
-    every: Duration,
-    lost_after: Duration,
-}
-
-impl Heart {
-    async fn beat(mut self) {
-        let mut beats = tokio::time::interval(self.every);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
-        loop {
-            beats.tick().await;
-            let over = match self.client.heartbeat(self.request()).await {
-                Ok(directive) => {
-                    heard = Instant::now();
-                    self.obey(directive.into_inner())
-                }
-                Err(status) if passing(&status) && heard.elapsed() < self.lost_after => None,
-                Err(status) if passing(&status) => {
-                    let silence = heard.elapsed().as_secs_f64();
-                    Some(format!("the coordinator was not heard for {silence:.0} s: {}", status.message()))
-                }
-                Err(status) => Some(status.message().into()),
-            };
-            if let Some(reason) = over {
-                return self.end(reason);
-            }
-        }
-    }
-
-    fn request(&self) -> v1::HeartbeatRequest {
-        v1::HeartbeatRequest {
-            member: self.member.clone(),
-            generation: self.standing.generation.load(Ordering::Relaxed),
-            applied_step: self.standing.applied.load(Ordering::Relaxed),
-            phase: self.standing.phase.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Publishes what a directive says; why the run is over, if it is.
-    fn obey(&self, directive: v1::Directive) -> Option<String> {
-        let v1::Directive { kind, checkpoint_request, stop } = directive;
-        let assignment = match kind {
-            Some(Kind::Abort(abort)) => return Some(abort.reason),
-            Some(Kind::Assignment(assignment)) => Some(assignment),
-            Some(Kind::Wait(_)) | None => None,
-        };
-        self.publish.send_replace(Orders { assignment, checkpoint_request, stop, over: None });
-        None
-    }
-
-    fn end(&self, reason: String) {
-        self.publish.send_modify(|orders| orders.over = Some(reason));
-        let group = self.standing.group.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(error)) = group.as_ref().map(AbortHandle::abort) {
-            tracing::warn!("the collectives can't be ended: {error}");
         }
     }
 }

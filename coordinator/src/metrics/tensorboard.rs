@@ -167,13 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::create(folder.path(), Generation(2), GlobalStep(40)).unwrap();
         let scalars = [("loss_itc".to_string(), 0.5)].into();
-        let report = v1::StepReport {
-            step: 50,
-            seconds: 2.0,
-            data_wait_seconds: 0.5,
-            pairs: 8,
-            scalars,
-        };
+        let report = v1::StepReport { step: 50, seconds: 2.0, data_wait_seconds: 0.5, pairs: 8, scalars };
         writer.scalars(&Line::of(&report, Generation(2), 0)).unwrap();
         writer.flush().unwrap();
         let events = records(&fs::read(&writer.path).unwrap());

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Queries by text, then by image.
 const QUERIES: [usize; 2] = [7, 3];
 
-/// Draws queries that are spread evenly over the rows: nobody chose them.
+/// Draws queries that are spread evenly over the rows, whatever came of them.
 pub(super) async fn draw(
     path: &Path,
     run: &str,

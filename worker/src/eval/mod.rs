@@ -47,8 +47,12 @@ pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
     let itc = contrast(&corpus);
     let itm = (arguments.rerank > 0).then(|| matched(&subject, &corpus, arguments));
     if let Some(path) = &arguments.grid {
-        let best = itm.as_ref().unwrap_or(&itc);
-        let title = format!("{}, step {}", subject.config.run.name, subject.step);
+        let right = |both: &Both| both.text_to_image.recall().r1;
+        let (by, best) = match &itm {
+            Some(itm) if right(itm) > right(&itc) => ("matching", itm),
+            _ => ("similarity", &itc),
+        };
+        let title = format!("{}, step {}, by {by}", subject.config.run.name, subject.step);
         runtime.block_on(grid::draw(path, &title, &corpus, best, arguments, &subject.config))?;
     }
     let text = if arguments.json {
@@ -137,7 +141,7 @@ fn as_json(
 fn as_table(subject: &Subject, corpus: &Corpus, itc: &Both, itm: Option<&Both>, rerank: usize) -> String {
     let chance = 100.0 / corpus.len() as f64;
     let mut text = format!(
-        "step {}, {} pairs ({} rows skipped), recall in %; chance at 1 is {chance:.2}\n{:<34}{:>8}{:>8}{:>8}\n",
+        "step {}, {} pairs ({} rows skipped), recall in %; chance at 1 is {chance:.2}\n{:<40}{:>8}{:>8}{:>8}\n",
         subject.step,
         corpus.len(),
         corpus.skipped,
@@ -151,7 +155,7 @@ fn as_table(subject: &Subject, corpus: &Corpus, itc: &Both, itm: Option<&Both>, 
         for (way, ranking) in [("image to text", &both.image_to_text), ("text to image", &both.text_to_image)]
         {
             let Recall { r1, r5, r10 } = ranking.recall();
-            text += &format!("{:<34}{r1:>8.2}{r5:>8.2}{r10:>8.2}\n", format!("{way}, {name}"));
+            text += &format!("{:<40}{r1:>8.2}{r5:>8.2}{r10:>8.2}\n", format!("{way}, {name}"));
         }
     }
     text
