@@ -80,18 +80,18 @@ fn a_run_ends_with_its_checkpoint_its_metrics_and_a_summary_and_is_scored() {
 #[test]
 fn a_run_whose_processes_are_all_killed_goes_on_bit_for_bit() {
     let place = Place::new();
-    let whole = place.run("whole", &["optimizer.steps=40"], &[]);
+    let whole = place.run("whole", &["optimizer.steps=150"], &[]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
-    let mut run = place.start("killed", &["optimizer.steps=40"]);
+    let mut run = place.start("killed", &["optimizer.steps=150"]);
     let workers = training(&mut run);
     kill_all(run, &workers);
-    let before = place.digests("killed", 40);
+    let before = place.digests("killed", 150);
     assert!(before.is_empty(), "it was killed too late");
-    let resumed = place.run("killed", &["optimizer.steps=40"], &["--resume"]);
+    let resumed = place.run("killed", &["optimizer.steps=150"], &["--resume"]);
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
-    let digests = place.digests("whole", 40);
+    let digests = place.digests("whole", 150);
     assert_eq!(digests.len(), 2);
-    assert_eq!(digests, place.digests("killed", 40), "every tensor, to the last bit");
+    assert_eq!(digests, place.digests("killed", 150), "every tensor, to the last bit");
     let losses = |output: &str| -> Vec<(u64, String)> {
         let lines = place.metrics(output);
         lines.iter().map(|line| (line["step"].as_u64().unwrap(), line["loss"].to_string())).collect()
