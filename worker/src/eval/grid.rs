@@ -3,7 +3,7 @@
 use super::Both;
 use super::corpus::Corpus;
 use crate::args::Retrieval;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use proto::RunConfig;
 use shards::image::{RgbImage, decode};
 use shards::picture::{Answer, GridRow, Query, retrieval_grid, write_png};
@@ -65,12 +65,13 @@ async fn answers(
 
 /// The image of a row that has been decoded before.
 async fn image(reader: &Reader, corpus: &Corpus, row: usize, config: &RunConfig) -> Result<RgbImage> {
-    let Some((_, _, group, at)) = corpus.manifest.place(corpus.rows[row]) else {
-        return Ok(RgbImage::new(1, 1));
-    };
+    let number = corpus.rows[row];
+    let gone = |reason: String| Error::System(format!("row {number} can't be read a second time: {reason}"));
+    let place = corpus.manifest.place(number);
+    let (_, _, group, at) = place.ok_or_else(|| gone("the manifest lacks it".into()))?;
     let fetched = reader.fetch(group, at..at + 1).await?;
     let bytes = fetched.get(at).and_then(|row| row.image).unwrap_or_default();
-    Ok(decode(bytes, config.data.max_pixels).unwrap_or_else(|_| RgbImage::new(1, 1)))
+    decode(bytes, config.data.max_pixels).map_err(|e| gone(e.to_string()))
 }
 
 #[cfg(test)]

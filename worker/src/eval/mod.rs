@@ -44,8 +44,8 @@ pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
     let tokenizer = runtime.block_on(Tokenizer::open(&subject.config.text.tokenizer))?;
     tracing::info!("encoding {} with the student of step {}", arguments.data, subject.step);
     let corpus = runtime.block_on(Corpus::read(&subject, &tokenizer, arguments))?;
-    let itc = contrast(&corpus);
-    let itm = (arguments.rerank > 0).then(|| matched(&subject, &corpus, arguments));
+    let itc = contrast(&corpus)?;
+    let itm = (arguments.rerank > 0).then(|| matched(&subject, &corpus, arguments)).transpose()?;
     if let Some(path) = &arguments.grid {
         let right = |both: &Both| both.text_to_image.recall().r1;
         let (by, best) = match &itm {
@@ -75,7 +75,7 @@ fn load(runtime: &Runtime, arguments: &Retrieval) -> Result<Subject> {
     Ok(Subject { network: Albef::over(&config.model, &weights)?, step: manifest.step, config, device })
 }
 
-fn contrast(corpus: &Corpus) -> Both {
+fn contrast(corpus: &Corpus) -> Result<Both> {
     let direction = |queries: &Tensor, candidates: &Tensor| {
         Ranking::of(corpus.len(), |rows| {
             let scores = similarities(queries, candidates, &rows);
@@ -83,11 +83,11 @@ fn contrast(corpus: &Corpus) -> Both {
         })
     };
     let (image, text) = (&corpus.image_features, &corpus.text_features);
-    Both { image_to_text: direction(image, text), text_to_image: direction(text, image) }
+    Ok(Both { image_to_text: direction(image, text)?, text_to_image: direction(text, image)? })
 }
 
 /// The matching head ranks the best `rerank` candidates by similarity anew; all others come after them.
-fn matched(subject: &Subject, corpus: &Corpus, arguments: &Retrieval) -> Both {
+fn matched(subject: &Subject, corpus: &Corpus, arguments: &Retrieval) -> Result<Both> {
     let k = arguments.rerank.min(corpus.len()) as i64;
     tracing::info!("matching {} queries both ways with {k} candidates each", corpus.len());
     let at_once = 4 * i64::from(arguments.batch);
@@ -105,10 +105,10 @@ fn matched(subject: &Subject, corpus: &Corpus, arguments: &Retrieval) -> Both {
         })
     };
     let (image, text) = (&corpus.image_features, &corpus.text_features);
-    Both {
-        image_to_text: direction(image, text, &|query, candidate| score(candidate, query)),
-        text_to_image: direction(text, image, &|query, candidate| score(query, candidate)),
-    }
+    Ok(Both {
+        image_to_text: direction(image, text, &|query, candidate| score(candidate, query))?,
+        text_to_image: direction(text, image, &|query, candidate| score(query, candidate))?,
+    })
 }
 
 fn as_json(

@@ -1,5 +1,6 @@
 //! Where the right answers stand.
 
+use crate::error::Result;
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
@@ -29,15 +30,15 @@ pub(super) struct Recall {
 
 impl Ranking {
     /// Ranks `queries` queries block by block.
-    pub(super) fn of(queries: usize, ranked: impl Fn(Range<i64>) -> Self) -> Self {
+    pub(super) fn of(queries: usize, ranked: impl Fn(Range<i64>) -> Result<Self>) -> Result<Self> {
         let mut all = Self::default();
         for start in (0..queries).step_by(BLOCK) {
             let end = (start + BLOCK).min(queries);
-            let Self { before, best } = ranked(start as i64..end as i64);
+            let Self { before, best } = ranked(start as i64..end as i64)?;
             all.before.extend(before);
             all.best.extend(best);
         }
-        all
+        Ok(all)
     }
 
     pub(super) fn recall(&self) -> Recall {
@@ -56,14 +57,15 @@ pub(super) fn similarities(queries: &Tensor, candidates: &Tensor, rows: &Range<i
 
 /// Ranks by `scores` `[q, n]`, where `matches` `[q, n]` says what is right. Ties count against the query, and so does what is no
 /// number, so that a network that gives the same score to everything finds nothing.
-pub(super) fn rank(scores: &Tensor, matches: &Tensor) -> Ranking {
+pub(super) fn rank(scores: &Tensor, matches: &Tensor) -> Result<Ranking> {
     let best_right = scores.masked_fill(&matches.logical_not(), f64::NEG_INFINITY).amax([1i64], true);
     let no_worse = scores.less_tensor(&best_right).logical_not();
     let before =
         no_worse.logical_and(&matches.logical_not()).sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
     let best = scores.topk(SHOWN.min(scores.size()[1]), 1, true, true).1;
-    let rows = (0..best.size()[0]).map(|row| Vec::try_from(best.select(0, row)).unwrap_or_default());
-    Ranking { before: Vec::try_from(before).unwrap_or_default(), best: rows.collect() }
+    let rows = (0..best.size()[0]).map(|row| Vec::try_from(best.select(0, row)));
+    let best = rows.collect::<std::result::Result<_, tch::TchError>>()?;
+    Ok(Ranking { before: Vec::try_from(before)?, best })
 }
 
 /// Scores `[rows, n]` by `score(queries, candidates)` for the candidates `near` `[rows, k]`, and [`UNSEEN`] for the rest.
@@ -90,7 +92,7 @@ mod tests {
     fn ranked(scores: &[[f64; 3]], groups: &[i64; 3]) -> Ranking {
         let groups = Tensor::from_slice(groups);
         let queries = groups.narrow(0, 0, scores.len() as i64);
-        rank(&Tensor::from_slice2(scores), &queries.unsqueeze(1).eq_tensor(&groups.unsqueeze(0)))
+        rank(&Tensor::from_slice2(scores), &queries.unsqueeze(1).eq_tensor(&groups.unsqueeze(0))).unwrap()
     }
 
     #[test]
