@@ -14,7 +14,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The commit marker: it holds the SHA-256 of the manifest file in hex, and is made with put-if-absent.
 pub const MARKER: &str = "COMMITTED";
 /// Version of [`Manifest`]; another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Which columns of a parquet file hold image and caption.
+//! Which columns of a parquet file hold image and caption, and which tells equal images.
 
 use crate::error::{Error, Result};
 use arrow_schema::{DataType, Schema};
@@ -6,14 +6,26 @@ use arrow_schema::{DataType, Schema};
 /// The names under which img2dataset and others keep the encoded image, in the order in which they are looked for.
 const IMAGE_NAMES: [&str; 4] = ["jpg", "png", "webp", "image"];
 
-/// Indices of the two columns among the top-level ones.
+/// The names of columns with a digest of the image, in the order in which they are looked for: a perceptual hash also finds copies that
+/// were encoded anew; img2dataset's sha256 is that of the original.
+const IDENTITY_NAMES: [&str; 2] = ["phash", "sha256"];
+
+/// Indices of the columns among the top-level ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     pub(crate) image: usize,
     pub(crate) caption: usize,
+    pub(crate) identity: Option<usize>,
 }
 
-/// Finds the columns named `image` (empty: the first of the usual names that is there) and `caption`.
+impl Columns {
+    /// Those that are there.
+    pub(crate) fn all(&self) -> impl Iterator<Item = usize> {
+        [Some(self.image), Some(self.caption), self.identity].into_iter().flatten()
+    }
+}
+
+/// Finds the columns named `image` (empty: the first of the usual names that is there) and `caption`, and a digest of the image where there is one.
 ///
 /// # Errors
 /// [`Error::Column`] for one that is not there or has another type; `file` is for the message.
@@ -35,7 +47,7 @@ pub(crate) fn find(schema: &Schema, image: &str, caption: &str, file: &str) -> R
         .ok_or_else(|| missing("binary image", usual.join(", "), "data.image_column"))?;
     let caption = position(&[caption], text)
         .ok_or_else(|| missing("text caption", caption.into(), "data.caption_column"))?;
-    Ok(Columns { image, caption })
+    Ok(Columns { image, caption, identity: position(&IDENTITY_NAMES, text) })
 }
 
 #[cfg(test)]
@@ -58,8 +70,23 @@ mod tests {
             ("thumbnail", DataType::BinaryView),
         ];
         let schema = schema(&columns);
-        assert_eq!(find(&schema, "", "caption", "f").unwrap(), Columns { image: 2, caption: 0 });
+        assert_eq!(
+            find(&schema, "", "caption", "f").unwrap(),
+            Columns { image: 2, caption: 0, identity: None }
+        );
         assert_eq!(find(&schema, "thumbnail", "caption", "f").unwrap().image, 3);
+    }
+
+    #[test]
+    fn a_perceptual_hash_wins_over_a_digest() {
+        let image = ("jpg", DataType::Binary);
+        let text = ["caption", "sha256", "phash"].map(|name| (name, DataType::Utf8));
+        let all: Vec<_> = text.into_iter().chain([image]).collect();
+        let identity =
+            |columns: &[(&str, DataType)]| find(&schema(columns), "", "caption", "f").unwrap().identity;
+        assert_eq!(identity(&all), Some(2));
+        let without: Vec<_> = all.into_iter().filter(|(name, _)| *name != "phash").collect();
+        assert_eq!(identity(&without), Some(1));
     }
 
     #[test]

@@ -12,13 +12,14 @@ mod tests;
 
 use crate::{
     error::{Error, Result},
+    identity::Identity,
     image::check_operations,
     manifest::Manifest,
     order::{Order, OrderSpec, Slot},
     reader::Reader,
     text::Tokenizer,
 };
-use decode::Decoder;
+use decode::{Decoder, Text};
 use lane::{Lane, Window};
 use proto::{
     GlobalStep, LaneId,
@@ -77,6 +78,8 @@ pub struct Batch {
     pub lengths: Vec<u32>,
     /// `[n]` epoch and row of each slot: the keys of its randomness, also where another row stands in.
     pub rows: Vec<(u64, u64)>,
+    /// `[n]` what tells equal captions and equal images.
+    pub identities: Vec<Identity>,
     /// Rows that others stand in for.
     pub substitutions: Vec<Substitution>,
 }
@@ -190,23 +193,24 @@ impl Pipeline {
         let decode =
             |(item, image): (&Item, &mut [f32])| decoder.pair(&item.slot, item.window.row(&item.slot), image);
         let work = || items.par_iter().zip(images.par_chunks_mut(pixels)).map(decode).collect();
-        let decoded: Vec<std::result::Result<Vec<i64>, String>> = self.pool.install(work);
+        let decoded: Vec<std::result::Result<Text, String>> = self.pool.install(work);
         self.seen += items.len() as u64;
-        let (mut captions, mut substitutions) = (Vec::with_capacity(items.len()), Vec::new());
+        let (mut texts, mut substitutions) = (Vec::with_capacity(items.len()), Vec::new());
         for ((item, image), decoded) in items.iter().zip(images.chunks_mut(pixels)).zip(decoded) {
-            captions.push(match decoded {
-                Ok(tokens) => tokens,
+            texts.push(match decoded {
+                Ok(text) => text,
                 Err(reason) => {
                     let lane = (item.slot.lane.0 - self.decoder.spec.lanes.start) as usize;
-                    let (tokens, substitution) = self.replace(item, reason, &mut lanes[lane], image)?;
+                    let (text, substitution) = self.replace(item, reason, &mut lanes[lane], image)?;
                     substitutions.push(substitution);
-                    tokens
+                    text
                 }
             });
         }
-        let (tokens, lengths) = self.decoder.pad(&captions);
+        let (tokens, lengths) = self.decoder.pad(&texts);
         let rows = items.iter().map(|item| (item.slot.epoch, item.slot.row)).collect();
-        Ok(Batch { step, first_slot, images, tokens, lengths, rows, substitutions })
+        let identities = texts.iter().map(|text| text.identity).collect();
+        Ok(Batch { step, first_slot, images, tokens, lengths, rows, identities, substitutions })
     }
 
     /// Another row of the window in the place of one that can't be used.
@@ -216,7 +220,7 @@ impl Pipeline {
         mut reason: String,
         lane: &mut Lane<'_>,
         image: &mut [f32],
-    ) -> Result<(Vec<i64>, Substitution)> {
+    ) -> Result<(Text, Substitution)> {
         let row = item.slot.row;
         self.replaced += 1;
         let budget = self.decoder.spec.data.substitution_budget;
@@ -228,7 +232,7 @@ impl Pipeline {
             let Some(other) = lane.substitute(&item.slot, attempt) else { break };
             // The slot keeps the keys of its own row, so that one pair in two slots looks different in each.
             match self.decoder.pair(&item.slot, item.window.row(&other), image) {
-                Ok(tokens) => return Ok((tokens, Substitution { row, substitute: other.row, reason: why })),
+                Ok(text) => return Ok((text, Substitution { row, substitute: other.row, reason: why })),
                 Err(next) => reason = next,
             }
         }

@@ -1,4 +1,4 @@
-//! From row groups in a store to encoded images and captions: only the two columns, only the rows that are asked for.
+//! From row groups in a store to encoded images and captions: only the columns that are used, only the rows that are asked for.
 
 use crate::{
     columns,
@@ -40,8 +40,15 @@ pub struct Reader {
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     first: u32,
-    /// Images and captions, in pieces of equal length.
-    pieces: Vec<(ArrayRef, ArrayRef)>,
+    pieces: Vec<Piece>,
+}
+
+/// Columns of equal length.
+#[derive(Clone, Debug)]
+struct Piece {
+    images: ArrayRef,
+    captions: ArrayRef,
+    identities: Option<ArrayRef>,
 }
 
 /// One row; a column that is null there is none.
@@ -51,6 +58,8 @@ pub struct Row<'a> {
     pub image: Option<&'a [u8]>,
     /// The caption.
     pub caption: Option<&'a str>,
+    /// A digest of the image, from the dataset's phash or sha256 column.
+    pub identity: Option<&'a str>,
 }
 
 impl Reader {
@@ -87,10 +96,11 @@ impl Reader {
             |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
         let metadata = self.metadata(file, &mut object).await.map_err(failed)?;
         let columns = columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
-        let names =
-            [columns.image, columns.caption].map(|index| metadata.schema().field(index).name().clone());
+        let name_of = |index: usize| metadata.schema().field(index).name().clone();
+        let (image, caption) = (name_of(columns.image), name_of(columns.caption));
+        let identity = columns.identity.map(name_of);
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), [columns.image, columns.caption]);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), columns.all());
         let selection = vec![RowSelector::skip(rows.start as usize), RowSelector::select(rows.len())];
         let stream = builder
             .with_row_groups(vec![number])
@@ -100,8 +110,11 @@ impl Reader {
             .build()
             .map_err(failed)?;
         let batches: Vec<_> = stream.try_collect().await.map_err(failed)?;
-        let column = |batch: &arrow_array::RecordBatch, name: &str| batch.column_by_name(name).cloned();
-        let pieces = batches.iter().filter_map(|b| Some((column(b, &names[0])?, column(b, &names[1])?)));
+        let pieces = batches.iter().filter_map(|batch| {
+            let column = |name: &String| batch.column_by_name(name).cloned();
+            let identities = identity.as_ref().and_then(column);
+            Some(Piece { images: column(&image)?, captions: column(&caption)?, identities })
+        });
         let fetched = Rows { first: rows.start, pieces: pieces.collect() };
         if fetched.len() != rows.len() {
             let reason = format!("row group {number} has fewer rows than its footer says");
@@ -151,9 +164,10 @@ impl Rows {
     /// The row with this number inside its row group; none outside of what was fetched.
     pub fn get(&self, row_in_group: u32) -> Option<Row<'_>> {
         let mut at = row_in_group.checked_sub(self.first)? as usize;
-        for (images, captions) in &self.pieces {
+        for Piece { images, captions, identities } in &self.pieces {
             if at < images.len() {
-                return Some(Row { image: bytes(images, at), caption: text(captions, at) });
+                let identity = identities.as_ref().and_then(|column| text(column, at));
+                return Some(Row { image: bytes(images, at), caption: text(captions, at), identity });
             }
             at -= images.len();
         }
@@ -162,7 +176,7 @@ impl Rows {
 
     /// How many rows there are.
     fn len(&self) -> usize {
-        self.pieces.iter().map(|(images, _)| images.len()).sum()
+        self.pieces.iter().map(|piece| piece.images.len()).sum()
     }
 }
 

@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .flag("-isystem")
         .flag(include.join("torch/csrc/api/include"))
         .flag("-Wno-unused-parameter")
-        .files(["error", "store", "group", "reducer", "tensors"].map(|name| format!("csrc/{name}.cpp")))
+        .files(
+            ["error", "store", "group", "exchange", "reducer", "tensors"]
+                .map(|name| format!("csrc/{name}.cpp")),
+        )
         .compile("tandem_c10d");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");

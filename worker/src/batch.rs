@@ -4,7 +4,9 @@ use crate::masking::{self, Special, UNPREDICTED};
 use crate::objective::itm::Negatives;
 use proto::GlobalStep;
 use rand::RngExt;
+use shards::identity::Identity;
 use shards::keyed;
+use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// This rank's pairs of one step, `n` of them, in slot order.
@@ -18,6 +20,8 @@ pub struct LocalBatch {
     pub lengths: Vec<u32>,
     /// (epoch, row) of each pair: the key of its masks.
     pub rows: Vec<(u64, u64)>,
+    /// What tells equal captions and equal images of each pair.
+    pub identities: Vec<Identity>,
     /// The global slot of the first pair.
     pub first_slot: u64,
     /// Pairs of every rank, by rank.
@@ -54,7 +58,7 @@ pub enum NegativeDraws {
         /// Chooses a text for each image.
         text_for_image: Tensor,
     },
-    /// These, whatever the similarities: how recorded steps are replayed.
+    /// These slots, whatever the similarities: how recorded steps are replayed.
     Given(Negatives),
 }
 
@@ -76,6 +80,14 @@ impl LocalBatch {
     /// Whether this rank has no pair.
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()
+    }
+
+    /// What other ranks have to know of each pair: identities of caption and image, tokens of the text; `[n, 3]`, i64, on the CPU.
+    pub fn facts(&self) -> Tensor {
+        let facts = self.identities.iter().zip(&self.lengths);
+        let facts: Vec<i64> =
+            facts.flat_map(|([caption, image], length)| [*caption, *image, i64::from(*length)]).collect();
+        Tensor::from_slice(&facts).view([self.len() as i64, 3])
     }
 
     /// The texts, cut to the longest.
@@ -139,6 +151,22 @@ impl LocalBatch {
 }
 
 impl Masked {
+    /// How many tokens are to be predicted.
+    pub fn count(&self) -> f64 {
+        self.labels.size()[0] as f64
+    }
+
+    /// Those of the texts in `range`, of texts with `tokens` each.
+    pub fn part(&self, range: &Range<i64>, tokens: i64) -> Self {
+        let (first, end) = (range.start * tokens, range.end * tokens);
+        let within = self.positions.ge(first).logical_and(&self.positions.lt(end));
+        Self {
+            ids: self.ids.narrow(0, range.start, range.end - range.start),
+            positions: self.positions.masked_select(&within) - first,
+            labels: self.labels.masked_select(&within),
+        }
+    }
+
     /// From ids and labels `[n, t]`, [`UNPREDICTED`] where there is none, on the CPU.
     pub fn new(ids: Tensor, labels: Tensor, device: Device) -> Self {
         let labels = labels.flatten(0, -1);

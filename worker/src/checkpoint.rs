@@ -21,13 +21,25 @@ pub struct Snapshot {
     pub name: String,
     /// The small state, JSON; of rank 0 only.
     pub counters: String,
-    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+    tensors: Vec<Stored>,
 }
+
+/// A tensor as bytes.
+#[derive(Debug)]
+struct Stored {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// The dtypes that a state consists of.
+const DTYPES: [(Kind, Dtype); 2] = [(Kind::Float, Dtype::F32), (Kind::Int64, Dtype::I64)];
 
 /// Copies this rank's share of `state`.
 ///
 /// # Errors
-/// A tensor that is not f32.
+/// A tensor that is neither f32 nor i64.
 pub fn snapshot(state: &State, rank: Rank, world: WorldSize) -> Result<Snapshot> {
     let all = state.tensors();
     let sizes: Vec<(&str, usize)> =
@@ -55,8 +67,8 @@ impl Snapshot {
     /// None in practice: shapes and bytes come from tensors.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let failed = |e: safetensors::SafeTensorError| unusable(self.step, e.to_string());
-        let views = self.tensors.iter().map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view))
+        let views = self.tensors.iter().map(|Stored { name, dtype, shape, bytes }| {
+            TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.clone(), view))
         });
         let views = views.collect::<std::result::Result<Vec<_>, _>>().map_err(failed)?;
         safetensors::serialize(views, None).map_err(failed)
@@ -81,11 +93,11 @@ pub async fn read(
         let failed = |reason: String| unusable(step, format!("{}: {reason}", part.name));
         let file = SafeTensors::deserialize(&bytes).map_err(|e| failed(e.to_string()))?;
         for (name, view) in file.iter().filter(|(name, _)| keep(name)) {
-            if view.dtype() != Dtype::F32 {
-                return Err(failed(format!("{name} is {:?}, expected F32", view.dtype())));
-            }
+            let Some((kind, _)) = DTYPES.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
+                return Err(failed(format!("{name} is {:?}, expected F32 or I64", view.dtype())));
+            };
             let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
-            tensors.insert(name.to_owned(), Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?);
+            tensors.insert(name.to_owned(), Tensor::f_from_data_size(view.data(), &shape, *kind)?);
         }
     }
     Ok((tensors, counters))
@@ -120,14 +132,14 @@ fn share<'a>(sizes: &[(&'a str, usize)], parts: usize, index: usize) -> Vec<&'a 
     mine
 }
 
-fn bytes(step: GlobalStep, name: &str, tensor: &Tensor) -> Result<(String, Vec<usize>, Vec<u8>)> {
-    if tensor.kind() != Kind::Float {
-        return Err(unusable(step, format!("{name} is {:?}, only f32 is written", tensor.kind())));
-    }
+fn bytes(step: GlobalStep, name: &str, tensor: &Tensor) -> Result<Stored> {
+    let Some((kind, dtype)) = DTYPES.iter().find(|(kind, _)| *kind == tensor.kind()) else {
+        return Err(unusable(step, format!("{name} is {:?}, only f32 and i64 are written", tensor.kind())));
+    };
     let shape = tensor.size().iter().map(|side| *side as usize).collect();
-    let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
+    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
     tensor.to_device(tch::Device::Cpu).contiguous().f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok((name.into(), shape, bytes))
+    Ok(Stored { name: name.into(), dtype: *dtype, shape, bytes })
 }
 
 fn unusable(step: GlobalStep, reason: String) -> Error {

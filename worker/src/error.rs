@@ -19,6 +19,16 @@ pub enum Error {
         /// Loss or gradient.
         what: &'static str,
     },
+    /// Ranks that should hold the same state don't.
+    #[error(
+        "step {step}: the ranks' states differ: {differences}; a device or its memory may be broken: replace that worker's host, and resume from the last checkpoint"
+    )]
+    Drift {
+        /// The step after which they were compared.
+        step: proto::GlobalStep,
+        /// Ranks and tensors.
+        differences: String,
+    },
     /// The group of workers broke, or one of its collectives was refused.
     #[error("the workers' group: {0}")]
     Group(c10d::Error),
@@ -108,7 +118,7 @@ impl Error {
             Self::Store(error) => error.exit(),
             Self::Picture(_) => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
-            Self::NotFinite { .. } | Self::Tensor(_) | Self::System(_) => Exit::Internal,
+            Self::NotFinite { .. } | Self::Drift { .. } | Self::Tensor(_) | Self::System(_) => Exit::Internal,
         }
     }
 }

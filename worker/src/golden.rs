@@ -12,13 +12,13 @@ use crate::vote::Wishes;
 use crate::weights::Weights;
 use c10d::{Group, GroupSpec, MemoryStore};
 use proto::RunConfig;
-use proto::config::{ModelSection, QueueStart, Semantics};
+use proto::config::{ModelSection, QueueStart, Schedule, Semantics, follow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
-const SPECIAL: Special = Special { pad: 0, cls: 101, mask: 103, vocabulary: 200 };
+const SPECIAL: Special = Special { pad: 0, cls: 101, separator: None, mask: 103, vocabulary: 200 };
 
 type Tensors = BTreeMap<String, Tensor>;
 
@@ -66,7 +66,10 @@ fn model() -> ModelSection {
 
 fn config(alpha: f64, semantics: Semantics) -> RunConfig {
     let mut config = RunConfig { model: model(), ..RunConfig::default() };
-    config.objective.semantics = semantics;
+    follow(semantics, &mut config);
+    // On one rank these are what is left of the difference.
+    config.optimizer.decay_positions = true;
+    config.optimizer.schedule = Schedule::Step;
     config.objective.alpha = alpha;
     config.objective.alpha_ramp = 1;
     config.optimizer.learning_rate = 1e-4;
@@ -103,11 +106,11 @@ fn initial(kind: Kind, temp: Option<&Tensor>) -> State {
         student.get("temp").unwrap().shallow_clone().copy_(&temp.clamp(0.001, 0.5));
     }
     let mut queue = Queue::new(16, 16, QueueStart::Empty, 0, kind);
-    let (image, text) = queue.rings();
-    image.shallow_clone().copy_(&init["image_queue"].tr());
-    text.shallow_clone().copy_(&init["text_queue"].tr());
+    let [(_, mut image), (_, mut text), _] = queue.rings();
+    image.copy_(&init["image_queue"].tr());
+    text.copy_(&init["text_queue"].tr());
     queue.set_counters(12, 16);
-    State::from_parts(student, teacher, queue, Device::Cpu)
+    State::from_parts(student, teacher, queue, true, Device::Cpu)
 }
 
 fn trainer(kind: Kind, config: &RunConfig, temp: Option<&Tensor>) -> Trainer {
@@ -124,13 +127,15 @@ fn trainer(kind: Kind, config: &RunConfig, temp: Option<&Tensor>) -> Trainer {
     Trainer::new(config, SPECIAL, 1.0, state, group).unwrap()
 }
 
-fn batch(step: &Tensors) -> LocalBatch {
+/// The recorded pairs; no pair of another `number` is the same as one of these.
+fn batch(step: &Tensors, number: usize) -> LocalBatch {
     let lengths: Vec<i64> =
         step["in/attention_mask"].sum_dim_intlist([1i64].as_slice(), false, Kind::Int64).try_into().unwrap();
     LocalBatch {
         images: step["in/image"].shallow_clone(),
         tokens: step["in/input_ids"].flatten(0, 1).try_into().unwrap(),
         rows: vec![(0, 0); lengths.len()],
+        identities: (1..=lengths.len() as i64).map(|pair| [pair + 100 * number as i64; 2]).collect(),
         first_slot: 0,
         counts: vec![lengths.len() as i64],
         lengths: lengths.into_iter().map(|length| length as u32).collect(),
@@ -195,7 +200,7 @@ fn replay(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics
     let mut trainer = trainer(kind, &config(alpha, semantics), None);
     for number in 1..=steps {
         let step = below(&recorded, &format!("step{number}/"));
-        let batch = batch(&step);
+        let batch = batch(&step, number);
         let teacher = trainer.state().teacher.copy_where(|_| true);
         let outcome = trainer.step_with(&batch, &draws(&step, &batch), Wishes::default()).unwrap();
         for (scalar, name) in [
@@ -221,7 +226,7 @@ fn replay(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics
             let found = teacher.get(name).unwrap();
             close_after(&format!("the teacher's {name}"), found, expected, kind, number);
         }
-        let (image, text) = trainer.state().queue.rings();
+        let [(_, image), (_, text), _] = trainer.state().queue.rings();
         close("image queue", &image, &published["image_queue"].tr(), bound(kind));
         close("text queue", &text, &published["text_queue"].tr(), bound(kind));
         assert_eq!(trainer.state().queue.counters(), (published["queue_ptr"].int64_value(&[0]), 16));
@@ -258,7 +263,7 @@ fn a_clamped_temperature_still_receives_its_gradient() {
             &config(step["in/alpha"].double_value(&[]), Semantics::Global),
             Some(&step["in/temp_before"]),
         );
-        let batch = batch(&step);
+        let batch = batch(&step, 1);
         let outcome = trainer.step_with(&batch, &draws(&step, &batch), Wishes::default()).unwrap();
         close(
             "temperature",

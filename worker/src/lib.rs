@@ -8,6 +8,8 @@ pub mod checkpoint;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod exchange;
+pub mod fingerprint;
 pub mod masking;
 pub mod models;
 pub mod objective;
@@ -28,5 +30,7 @@ pub mod weights;
 mod alone;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod toy;
 
 pub use error::{Error, Result};

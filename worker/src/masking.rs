@@ -14,6 +14,8 @@ pub struct Special {
     pub pad: i64,
     /// Start of a text: never masked.
     pub cls: i64,
+    /// End of a text, where it is never masked.
+    pub separator: Option<i64>,
     /// What a masked token becomes.
     pub mask: i64,
     /// Ids are drawn from `0..vocabulary`.
@@ -34,8 +36,6 @@ pub struct TokenDraw {
 }
 
 /// The masked ids and the labels of one text.
-///
-/// The separator may be masked, as published.
 pub fn mask(
     ids: &[i64],
     probability: f64,
@@ -43,7 +43,8 @@ pub fn mask(
     draws: impl Iterator<Item = TokenDraw>,
 ) -> (Vec<i64>, Vec<i64>) {
     let masked = ids.iter().zip(draws).map(|(&id, draw)| {
-        if draw.select >= probability || id == special.pad || id == special.cls {
+        let spared = [Some(special.pad), Some(special.cls), special.separator].contains(&Some(id));
+        if spared || draw.select >= probability {
             (id, UNPREDICTED)
         } else if draw.replace < 0.8 {
             (special.mask, id)
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPECIAL: Special = Special { pad: 0, cls: 2, mask: 4, vocabulary: 50 };
+    const SPECIAL: Special = Special { pad: 0, cls: 2, separator: Some(3), mask: 4, vocabulary: 50 };
 
     proptest! {
         #[test]
@@ -81,7 +82,7 @@ mod tests {
             prop_assert_eq!(masked.len(), ids.len());
             for ((id, masked), label) in ids.iter().zip(masked).zip(labels) {
                 prop_assert!(label == UNPREDICTED && masked == *id || label == *id);
-                prop_assert!(label == UNPREDICTED || (*id != SPECIAL.pad && *id != SPECIAL.cls));
+                prop_assert!(label == UNPREDICTED || ![SPECIAL.pad, SPECIAL.cls, 3].contains(id));
             }
         }
     }
@@ -97,6 +98,12 @@ mod tests {
         assert!((share(replaced, predicted) - 0.8).abs() < 0.02);
         let changed = masked.iter().filter(|id| **id != 7).count();
         assert!((share(changed, predicted) - 0.9).abs() < 0.02);
+    }
+
+    #[test]
+    fn a_separator_is_masked_where_it_may_be() {
+        let labels = |separator| mask(&[3], 1.0, Special { separator, ..SPECIAL }, draws(0, 0, 0, 0..50)).1;
+        assert_eq!((labels(None), labels(Some(3))), (vec![3], vec![UNPREDICTED]));
     }
 
     #[test]

@@ -26,12 +26,12 @@ struct Group {
 }
 
 impl Optimizer {
-    /// Moments of zero for every parameter.
-    pub fn new(student: &Weights) -> Self {
+    /// Moments of zero for every parameter. `decay_positions` is the knob of that name.
+    pub fn new(student: &Weights, decay_positions: bool) -> Self {
         let mut groups = [true, false].map(|decays| Group { decays, ..Group::default() });
         let mut names = Vec::new();
         for (index, (name, parameter)) in student.iter().enumerate() {
-            let group = &mut groups[usize::from(!decays(name, parameter))];
+            let group = &mut groups[usize::from(!decays(name, parameter, decay_positions))];
             group.members.push(index);
             group.parameters.push(parameter.shallow_clone());
             group.first.push(parameter.detach().zeros_like());
@@ -97,10 +97,12 @@ impl Optimizer {
     }
 }
 
-/// Whether weight decay applies: to all but biases and one-dimensional tensors, so also to the temperature, position tables
-/// and class token, as the published code's parameter groups have it.
-fn decays(name: &str, parameter: &Tensor) -> bool {
-    parameter.dim() != 1 && !name.ends_with(".bias")
+/// Whether weight decay applies: to all but biases and one-dimensional tensors, as the published code's parameter groups have it;
+/// temperature, class token and position embeddings, which that rule leaves in, only with `positions`.
+fn decays(name: &str, parameter: &Tensor, positions: bool) -> bool {
+    let position = name == "temp"
+        || ["cls_token", "pos_embed", "position_embeddings.weight"].iter().any(|end| name.ends_with(end));
+    parameter.dim() != 1 && !name.ends_with(".bias") && (positions || !position)
 }
 
 #[cfg(test)]
@@ -108,9 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn biases_and_vectors_do_not_decay_but_the_temperature_does() {
+    fn biases_and_vectors_never_decay_and_positions_when_asked() {
         let of = |shape: &[i64]| Tensor::zeros(shape, tch::kind::FLOAT_CPU);
-        assert!(decays("temp", &of(&[])) && decays("visual_encoder.cls_token", &of(&[1, 1, 2])));
-        assert!(!decays("norm.weight", &of(&[3])) && !decays("itm_head.bias", &of(&[2])));
+        let positions = [
+            ("temp", vec![]),
+            ("visual_encoder.cls_token", vec![1, 1, 2]),
+            ("visual_encoder.pos_embed", vec![1, 5, 2]),
+        ];
+        for (name, shape) in positions {
+            assert!(decays(name, &of(&shape), true) && !decays(name, &of(&shape), false), "{name}");
+        }
+        for decay in [true, false] {
+            assert!(!decays("norm.weight", &of(&[3]), decay) && !decays("itm_head.bias", &of(&[2]), decay));
+            assert!(decays("text_encoder.bert.embeddings.word_embeddings.weight", &of(&[3, 2]), decay));
+        }
     }
 }

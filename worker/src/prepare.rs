@@ -50,7 +50,7 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
     let output = Folder::open(&config.run.output)?;
     let manifest = runtime.block_on(frozen(&output, &config, &assignment.manifest_fingerprint))?;
     let tokenizer = runtime.block_on(Tokenizer::open(&config.text.tokenizer))?;
-    let special = special(&tokenizer);
+    let special = special(&tokenizer, &config);
 
     let state = state(&runtime, &config, &output, resume, device)?;
     let lanes = lanes_of(rank, world, config.data.lanes);
@@ -103,11 +103,12 @@ fn state(
     Ok(state)
 }
 
-fn special(tokenizer: &Tokenizer) -> Special {
+fn special(tokenizer: &Tokenizer, config: &RunConfig) -> Special {
     let special = tokenizer.special();
     Special {
         pad: special.pad,
         cls: special.cls,
+        separator: (!config.objective.mask_separator).then_some(special.sep),
         mask: special.mask,
         vocabulary: tokenizer.vocabulary().into(),
     }

@@ -1,5 +1,7 @@
 //! The queue: the ring of past teacher features (He et al., 2020, section 3.2), the same on all ranks.
 
+use crate::models::layers::normalise;
+use crate::objective::itc::{Features, Keys};
 use proto::config::QueueStart;
 use tch::{Device, Kind, Tensor};
 
@@ -8,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 pub struct Queue {
     image: Tensor,
     text: Tensor,
+    identities: Tensor,
     pointer: i64,
     filled: i64,
 }
@@ -19,29 +22,34 @@ impl Queue {
             QueueStart::Empty => Tensor::zeros([capacity, embed], (kind, Device::Cpu)),
             QueueStart::Random => {
                 tch::manual_seed((seed >> 1) as i64);
-                crate::models::layers::normalise(&Tensor::randn([capacity, embed], (kind, Device::Cpu)))
+                normalise(&Tensor::randn([capacity, embed], (kind, Device::Cpu)))
             }
         };
         let filled = if start == QueueStart::Random { capacity } else { 0 };
-        Self { image: side(seed), text: side(seed ^ u64::MAX), pointer: 0, filled }
+        // Random features show nothing, so nothing is the same as they.
+        let identities = Tensor::zeros([capacity, 2], (Kind::Int64, Device::Cpu));
+        Self { image: side(seed), text: side(seed ^ u64::MAX), identities, pointer: 0, filled }
     }
 
-    /// The features that are there: images and texts, `[filled, embed]`, in no order that matters.
-    pub fn features(&self) -> (Tensor, Tensor) {
-        (self.image.narrow(0, 0, self.filled), self.text.narrow(0, 0, self.filled))
+    /// What is there: features `[filled, embed]` and identities `[filled, 2]`, in no order that matters.
+    pub fn keys(&self) -> Keys {
+        let there = |ring: &Tensor| ring.narrow(0, 0, self.filled);
+        let features = Features { image: there(&self.image), text: there(&self.text) };
+        Keys { features, identities: there(&self.identities) }
     }
 
-    /// Overwrites the oldest features with these, `[n, embed]` both, in order; of more than the capacity the last stay.
-    pub fn push(&mut self, image: &Tensor, text: &Tensor) {
+    /// Overwrites the oldest pairs with these n, in order; of more than the capacity the last stay.
+    pub fn push(&mut self, features: &Features, identities: &Tensor) {
         let capacity = self.image.size()[0];
         if capacity == 0 {
             return;
         }
-        let count = image.size()[0];
+        let count = identities.size()[0];
         let kept = count.min(capacity);
         let start = (self.pointer + count - kept) % capacity;
         let until_end = kept.min(capacity - start);
-        for (ring, new) in [(&self.image, image), (&self.text, text)] {
+        let rings = [&self.image, &self.text, &self.identities];
+        for (ring, new) in rings.into_iter().zip([&features.image, &features.text, identities]) {
             let new = new.detach().narrow(0, count - kept, kept);
             ring.narrow(0, start, until_end).copy_(&new.narrow(0, 0, until_end));
             ring.narrow(0, 0, kept - until_end).copy_(&new.narrow(0, until_end, kept - until_end));
@@ -50,9 +58,10 @@ impl Queue {
         self.filled = (self.filled + count).min(capacity);
     }
 
-    /// The rings, `[capacity, embed]`: images, texts. Handles to the live tensors.
-    pub fn rings(&self) -> (Tensor, Tensor) {
-        (self.image.shallow_clone(), self.text.shallow_clone())
+    /// The rings by name: `image` and `text` `[capacity, embed]`, `identities` `[capacity, 2]` i64. Handles to the live tensors.
+    pub fn rings(&self) -> [(&'static str, Tensor); 3] {
+        [("image", &self.image), ("text", &self.text), ("identities", &self.identities)]
+            .map(|(name, ring)| (name, ring.shallow_clone()))
     }
 
     /// Where the next feature goes, and how many there are.
@@ -67,7 +76,9 @@ impl Queue {
 
     /// The same queue on another device.
     pub fn to_device(&self, device: Device) -> Self {
-        Self { image: self.image.to_device(device), text: self.text.to_device(device), ..*self }
+        let [image, text, identities] =
+            [&self.image, &self.text, &self.identities].map(|ring| ring.to_device(device));
+        Self { image, text, identities, ..*self }
     }
 }
 
@@ -93,14 +104,16 @@ mod tests {
                 let new: Vec<f64> = (0..count).map(|i| next + i as f64).collect();
                 next += count as f64;
                 let tensor = Tensor::from_slice(&new).unsqueeze(1);
-                queue.push(&tensor, &(-&tensor));
+                let identities = tensor.to_kind(Kind::Int64).repeat([1, 2]);
+                queue.push(&Features { text: -&tensor, image: tensor }, &identities);
                 model.extend(new);
                 while model.len() > capacity {
                     model.pop_front();
                 }
             }
-            let (image, text) = queue.features();
+            let Keys { features: Features { image, text }, identities } = queue.keys();
             prop_assert_eq!(rows(&image), model.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(rows(&identities.to_kind(Kind::Double)), model.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(rows(&-text), model.into_iter().collect::<Vec<_>>());
         }
     }
@@ -108,8 +121,9 @@ mod tests {
     #[test]
     fn a_random_start_is_full_of_unit_vectors() {
         let queue = Queue::new(3, 8, QueueStart::Random, 5, Kind::Double);
-        let norms: Vec<f64> = queue.features().0.norm_scalaropt_dim(2.0, [1i64], false).try_into().unwrap();
+        let Features { image, text } = queue.keys().features;
+        let norms: Vec<f64> = image.norm_scalaropt_dim(2.0, [1i64], false).try_into().unwrap();
         assert!(norms.len() == 3 && norms.iter().all(|norm| (norm - 1.0).abs() < 1e-12));
-        assert!(!queue.features().0.equal(&queue.features().1));
+        assert!(!image.equal(&text));
     }
 }

@@ -57,13 +57,19 @@ impl State {
             Kind::Float,
         );
         let teacher = weights.copy_where(averaged);
-        Ok(Self::from_parts(weights, teacher, queue, device))
+        Ok(Self::from_parts(weights, teacher, queue, config.optimizer.decay_positions, device))
     }
 
     /// A state of given weights and queue, with fresh moments.
-    pub fn from_parts(student: Weights, teacher: Weights, queue: Queue, device: Device) -> Self {
+    pub fn from_parts(
+        student: Weights,
+        teacher: Weights,
+        queue: Queue,
+        decay_positions: bool,
+        device: Device,
+    ) -> Self {
         let student = student.to_device(device).trained();
-        let optimizer = Optimizer::new(&student);
+        let optimizer = Optimizer::new(&student, decay_positions);
         Self {
             teacher: teacher.to_device(device),
             optimizer,
@@ -83,9 +89,7 @@ impl State {
         self.student.iter().for_each(|(name, tensor)| add("student", name, tensor));
         self.teacher.iter().for_each(|(name, tensor)| add("teacher", name, tensor));
         self.optimizer.moments().iter().for_each(|(name, tensor)| add("optimizer", name, tensor));
-        let (image, text) = self.queue.rings();
-        add("queue", "image", &image);
-        add("queue", "text", &text);
+        self.queue.rings().iter().for_each(|(name, tensor)| add("queue", name, tensor));
         all
     }
 

@@ -1,21 +1,27 @@
 //! One training step: the paper's pseudocode. Nothing above `commit` changes state.
 
-use crate::batch::{Draws, LocalBatch, Masked, NegativeDraws, Texts};
-use crate::error::{Error, Result};
+mod accumulate;
+mod commit;
+mod heads;
+mod travel;
+
+use crate::batch::{Draws, LocalBatch};
+use crate::error::Result;
+use crate::fingerprint;
 use crate::masking::Special;
 use crate::models::albef::{Albef, Encoders, averaged};
-use crate::models::bert::{Bert, Sight, Wanted, padding_mask};
-use crate::objective::itc::{self, Keys};
-use crate::objective::itm::{self, Negatives};
-use crate::objective::mlm;
+use crate::objective::itc::{self, Features, Setting};
 use crate::schedule;
 use crate::state::State;
-use crate::vote::{Ballot, Verdict, Wishes};
-use c10d::{Autocast, Group, ReduceOp, Reducer};
-use proto::config::{Precision, Semantics};
-use proto::{GlobalStep, RunConfig};
+use crate::vote::Wishes;
+use c10d::{Group, ReduceOp, Reducer};
+use heads::Inputs;
+use proto::config::Reach;
+use proto::{GlobalStep, RunConfig, WorldSize};
+use shards::order::lanes_of;
 use std::collections::BTreeMap;
-use tch::{Kind, Tensor};
+use tch::Tensor;
+use travel::{Batch, Rows};
 
 /// A run's state and what trains it.
 #[derive(Debug)]
@@ -27,7 +33,8 @@ pub struct Trainer {
     student: Albef,
     teacher: Encoders,
     averaged: Vec<Tensor>,
-    reducer: Reducer,
+    /// Averages gradients while backward goes on; absent where several micro-batches make one step.
+    reducer: Option<Reducer>,
     group: Group,
 }
 
@@ -42,16 +49,22 @@ pub struct Outcome {
     pub wishes: Wishes,
 }
 
-/// What a forward pass leaves for the vote and the commit.
+/// What the losses of a batch leave for the vote and the commit; the gradients are in the parameters.
 #[derive(Debug)]
-struct Forward {
-    total: Tensor,
-    itc: Tensor,
-    itm: Tensor,
-    mlm: Tensor,
-    masked: i64,
-    image_features: Tensor,
-    text_features: Tensor,
+struct Losses {
+    /// Contrastive, matching and masked-word losses, each summed over this rank's rows.
+    sums: [Tensor; 3],
+    /// This rank's rows of each.
+    rows: [f64; 3],
+    batch: Batch,
+}
+
+/// What each loss is multiplied with, so that the average of all ranks' gradients is that of the means.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    itc: f64,
+    itm: f64,
+    mlm: f64,
 }
 
 impl Trainer {
@@ -71,7 +84,9 @@ impl Trainer {
         let sources = state.student.iter().filter(|(name, _)| averaged(name));
         let averaged = sources.map(|(_, tensor)| tensor.shallow_clone()).collect();
         let bucket_bytes = config.optimizer.bucket_mib as usize * 1024 * 1024;
-        let reducer = Reducer::new(&group, &state.student.tensors(), bucket_bytes)?;
+        let whole = !accumulates(config, WorldSize(group.world_size()));
+        let reducer =
+            whole.then(|| Reducer::new(&group, &state.student.tensors(), bucket_bytes)).transpose()?;
         Ok(Self {
             config: config.clone(),
             special,
@@ -93,7 +108,7 @@ impl Trainer {
     /// One step on this rank's pairs. All ranks enter it together.
     ///
     /// # Errors
-    /// A lost peer, or a loss or gradient that is not finite; the state is then what it was.
+    /// A lost peer, or a loss or gradient that is not finite: the state is then what it was. Ranks whose states differ.
     pub fn step(&mut self, batch: &LocalBatch, wishes: Wishes) -> Result<Outcome> {
         let probability = self.config.objective.mask_probability;
         let draws = batch.draws(
@@ -111,13 +126,17 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step_with(&mut self, batch: &LocalBatch, draws: &Draws, wishes: Wishes) -> Result<Outcome> {
-        self.seed_dropout();
-        self.reducer.zero_grad()?;
-        self.reducer.prepare()?;
-        let forward = self.forward(batch, draws)?;
-        self.reducer.backward(&forward.total)?;
-        let verdict = self.vote(batch, &forward, wishes)?;
-        self.commit(forward, verdict)
+        let losses = match self.reducer {
+            Some(_) => self.learn(batch, draws)?,
+            None => self.accumulate(batch, draws)?,
+        };
+        let verdict = self.vote(&losses, wishes)?;
+        let outcome = self.commit(losses, verdict)?;
+        let every = self.config.cluster.compare_every;
+        if every > 0 && outcome.step.0.is_multiple_of(every) {
+            fingerprint::compare(&self.state, &mut self.group)?;
+        }
+        Ok(outcome)
     }
 
     /// Waits until all ranks are here: none leaves while others are still in a collective with it.
@@ -128,214 +147,96 @@ impl Trainer {
         Ok(self.group.barrier()?)
     }
 
-    fn forward(&mut self, batch: &LocalBatch, draws: &Draws) -> Result<Forward> {
-        let device = self.group.device();
-        let alpha = self.alpha();
-        let images = batch.images.to_device(device).to_kind(self.student.temp.kind());
-        let Texts { ids, lengths } = batch.texts(device);
-        let mask = padding_mask(&lengths, ids.size()[1], images.kind());
-        let dropout = self.config.model.dropout;
+    /// Losses and gradients of the batch in one pass.
+    fn learn(&mut self, batch: &LocalBatch, draws: &Draws) -> Result<Losses> {
+        self.seed_dropout(0);
+        if let Some(reducer) = &mut self.reducer {
+            reducer.zero_grad()?;
+            reducer.prepare()?;
+        }
+        let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
+        let teacher = tch::no_grad(|| self.teach(&inputs))?;
+        let student = self.encode(&inputs)?;
+        let global = self.gather(batch, &teacher.features)?;
+        let itc = self.contrast(batch, &student.features, &teacher.features, &global);
 
-        let (teacher_image, image_feature_m, text_feature_m) =
-            tch::no_grad(|| self.teach(&images, &ids, &mask))?;
-        let cast = self.autocast()?;
-        let (image, image_feature) = self.student.encoders.image(&images);
-        let (text, text_feature) = self.student.encoders.text(&ids, &mask, dropout);
-        let sight = self.student.encoders.text_encoder.sight(&image);
-        drop(cast);
-
-        let (image_features, text_features) = self.gather(batch, &image_feature_m, &text_feature_m)?;
-        let (first, keys) =
-            self.keys(batch, [&image_feature_m, &text_feature_m], [&image_features, &text_features]);
-        let temp = &self.student.temp;
-        let similarities = itc::similarities(&image_feature, &text_feature, &keys, temp);
-        let soft = tch::no_grad(|| itc::similarities(&image_feature_m, &text_feature_m, &keys, temp));
-        let itc = itc::loss(&similarities, &soft, first, alpha);
-
-        let own = |similarity: &Tensor| itm::weights(&similarity.narrow(1, first, batch.len() as i64));
-        let negatives = choose(&draws.negatives, &own(&similarities.i2t), &own(&similarities.t2i));
-        let itm = self.matching(&text, &mask, &sight, &negatives)?;
-        let mlm = self.restore_words(draws, &mask, &sight, &teacher_image, alpha)?;
-
-        let masked = draws.masked.labels.size()[0];
-        let total = self.total(batch, &itc, &itm, &mlm, masked)?;
-        Ok(Forward { total, itc, itm, mlm, masked, image_features, text_features })
-    }
-
-    /// The teacher's image tokens and features.
-    fn teach(&self, images: &Tensor, ids: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        let _cast = self.autocast()?;
-        let (tokens, image_feature) = self.teacher.image(images);
-        let (_, text_feature) = self.teacher.text(ids, mask, self.teacher_dropout());
-        Ok((tokens, image_feature, text_feature))
-    }
-
-    /// The teacher's features of the whole global batch, in slot order.
-    fn gather(&mut self, batch: &LocalBatch, image: &Tensor, text: &Tensor) -> Result<(Tensor, Tensor)> {
-        let width = image.size()[1];
-        let both = self.group.all_gather_rows(&Tensor::cat(&[image, text], 1), &batch.counts)?;
-        Ok((both.narrow(1, 0, width), both.narrow(1, width, width)))
-    }
-
-    /// The keys, and the place of this rank's first positive among them.
-    fn keys(&self, batch: &LocalBatch, local: [&Tensor; 2], global: [&Tensor; 2]) -> (i64, Keys) {
-        let (first, [image, text]) = match self.config.objective.semantics {
-            Semantics::Global => (batch.counts.iter().take(self.group.rank() as usize).sum(), global),
-            Semantics::Paper => (0, local),
+        let negatives = self.choose(batch, &student.features, &teacher.features, &global, &draws.negatives);
+        let fetched = self.fetch(batch, &student.image, &student.text, &global, &negatives)?;
+        let own = self.sight(&student.image)?;
+        let (text, lengths) = fetched.texts(&student.text, &inputs.lengths);
+        let sight = match &fetched.image {
+            None => own.shallow_clone(),
+            Some(came) => own.and(&self.sight(came)?),
         };
-        let (queued_image, queued_text) = self.state.queue.features();
-        (
+        let itm = self.matching(&Rows::new(text, &lengths, sight), &fetched.choice)?;
+        let mlm = self.restore_words(&draws.masked, &inputs.mask, &own, &teacher.image)?;
+
+        let rows = [batch.len() as f64, batch.len() as f64 + negatives.found(), draws.masked.count()];
+        let scale = self.scale(rows)?;
+        let total = &itc * scale.itc + &itm * scale.itm + &mlm * scale.mlm;
+        if let Some(reducer) = &mut self.reducer {
+            reducer.backward(&total)?;
+        }
+        Ok(Losses { sums: [itc, itm, mlm].map(|loss| loss.detach()), rows, batch: global })
+    }
+
+    /// The contrastive loss of this rank's rows, summed.
+    fn contrast(&self, batch: &LocalBatch, student: &Features, teacher: &Features, global: &Batch) -> Tensor {
+        let objective = &self.config.objective;
+        let setting = |first| Setting {
+            temp: &self.student.temp,
             first,
-            Keys {
-                image: Tensor::cat(&[image, &queued_image], 0),
-                text: Tensor::cat(&[text, &queued_text], 0),
-            },
-        )
-    }
-
-    /// Matching of n pairs and 2n hard negatives, summed.
-    fn matching(&self, text: &Tensor, mask: &Tensor, sight: &Sight, negatives: &Negatives) -> Result<Tensor> {
-        let _cast = self.autocast()?;
-        let own = Tensor::arange(text.size()[0], (Kind::Int64, text.device()));
-        let negative_text = text.index_select(0, &negatives.text_for_image);
-        let negative_mask = mask.index_select(0, &negatives.text_for_image);
-        let fused = self.student.encoders.text_encoder.fuse(
-            &Tensor::cat(&[text, text, &negative_text], 0),
-            &Tensor::cat(&[mask, mask, &negative_mask], 0),
-            &sight.select(&Tensor::cat(&[&own, &negatives.image_for_text, &own], 0)),
-            Wanted::First,
-            self.config.model.dropout,
-        );
-        let logits = self.student.itm_logits(&fused);
-        Ok(itm::loss(&logits.to_kind(self.student.temp.kind())))
-    }
-
-    /// Masked words from the text around them and the image, summed over the masked tokens.
-    fn restore_words(
-        &self,
-        draws: &Draws,
-        mask: &Tensor,
-        sight: &Sight,
-        teacher_image: &Tensor,
-        alpha: f64,
-    ) -> Result<Tensor> {
-        let _cast = self.autocast()?;
-        let Masked { ids, positions, labels } = &draws.masked;
-        let predict = |bert: &Bert, sight: &Sight, dropout: f64| {
-            let text = bert.encode(ids, mask, dropout);
-            let fused = bert.fuse(&text, mask, sight, Wanted::At(positions), dropout);
-            bert.predict(&fused).to_kind(self.student.temp.kind())
+            alpha: self.alpha(),
+            duplicates: objective.duplicates,
+            tile: objective.tile.into(),
         };
-        let bert = &self.teacher.text_encoder;
-        let teacher = (alpha > 0.0)
-            .then(|| tch::no_grad(|| predict(bert, &bert.sight(teacher_image), self.teacher_dropout())));
-        let student = predict(&self.student.encoders.text_encoder, sight, self.config.model.dropout);
-        Ok(mlm::loss(&student, teacher.as_ref(), labels, alpha))
+        let own = global.of(batch, self.group.rank());
+        let (first, keys) = match objective.keys {
+            Reach::Global => {
+                (own.start, global.keys(&global.features, &global.identities, &self.state.queue))
+            }
+            Reach::Local => (0, global.keys(teacher, &global.part(&own), &self.state.queue)),
+        };
+        itc::loss(student, teacher, &global.part(&own), &keys, &setting(first))
     }
 
-    /// The sum of the three means. The reducer averages gradients over ranks: in `global` each sum is divided by the global
-    /// count over the world size, so that the average is the gradient of the global mean, whatever each rank's share.
-    fn total(
-        &mut self,
-        batch: &LocalBatch,
-        itc: &Tensor,
-        itm: &Tensor,
-        mlm: &Tensor,
-        masked: i64,
-    ) -> Result<Tensor> {
-        let masked = Tensor::from(masked as f64).to_device(self.group.device());
-        let (pairs, masked) = match self.config.objective.semantics {
-            Semantics::Paper => (batch.len() as f64, masked),
-            Semantics::Global => {
-                self.group.all_reduce(&masked, ReduceOp::Sum)?;
-                let world = f64::from(self.group.world_size());
-                (batch.counts.iter().sum::<i64>() as f64 / world, masked / world)
+    /// The reducer averages gradients over ranks: where means are global, each sum is divided by the global count over the world
+    /// size, so that the average is the gradient of the global mean, whatever each rank's share.
+    fn scale(&mut self, rows: [f64; 3]) -> Result<Scale> {
+        let [itc, itm, mlm] = match self.config.objective.means {
+            Reach::Local => rows,
+            Reach::Global => {
+                let sums = Tensor::from_slice(&rows).to_device(self.group.device());
+                self.group.all_reduce(&sums, ReduceOp::Sum)?;
+                let mean = sums / f64::from(self.group.world_size());
+                [0, 1, 2].map(|loss| mean.double_value(&[loss]))
             }
         };
-        let masked = masked.clamp_min(f64::MIN_POSITIVE.max(1e-9)).to_kind(mlm.kind());
-        Ok(itc / pairs + itm / (3.0 * pairs) + mlm / masked)
-    }
-
-    /// One small all-reduce that every rank enters only with its gradients complete.
-    fn vote(&mut self, batch: &LocalBatch, forward: &Forward, wishes: Wishes) -> Result<Verdict> {
-        let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
-        let norm = c10d::optim::global_norm(&gradients)?;
-        let ballot = Ballot {
-            losses: [&forward.itc, &forward.itm, &forward.mlm].map(Tensor::detach),
-            pairs: batch.len() as i64,
-            masked: forward.masked,
-            norm,
-            wishes,
-        };
-        ballot.cast(&mut self.group)
-    }
-
-    /// Weights, optimizer, temperature, teacher, queue and counters move together.
-    fn commit(&mut self, forward: Forward, verdict: Verdict) -> Result<Outcome> {
-        if let Some(what) = verdict.not_finite {
-            return Err(Error::NotFinite { step: self.state.step.next(), what });
-        }
-        let (objective, optimizer) = (&self.config.objective, &self.config.optimizer);
-        let learning_rate = schedule::learning_rate(optimizer, self.state.step);
-        let clip = optimizer.clip_norm;
-        let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
-        let scalars = BTreeMap::from([
-            ("loss", verdict.itc + verdict.itm + verdict.mlm),
-            ("loss_itc", verdict.itc),
-            ("loss_itm", verdict.itm),
-            ("loss_mlm", verdict.mlm),
-            ("gradient_norm", verdict.norm),
-            ("learning_rate", learning_rate),
-            ("alpha", self.alpha()),
-            ("temperature", self.student.temp.double_value(&[])),
-            ("queue_filled", self.state.queue.counters().1 as f64),
-        ]);
-
-        let _guard = tch::no_grad_guard();
-        self.state.optimizer.update(optimizer, learning_rate, factor)?;
-        let _ = self.student.temp.clamp_(objective.min_temperature, objective.max_temperature);
-        c10d::optim::lerp(&self.state.teacher.tensors(), &self.averaged, 1.0 - objective.momentum)?;
-        self.state.queue.push(&forward.image_features, &forward.text_features);
-        self.state.step = self.state.step.next();
-        Ok(Outcome { step: self.state.step, scalars, wishes: verdict.wishes })
+        // Nothing to average is no loss.
+        let over = |count: f64| if count > 0.0 { 1.0 / count } else { 0.0 };
+        Ok(Scale { itc: over(itc), itm: over(itm), mlm: over(mlm) })
     }
 
     fn alpha(&self) -> f64 {
         schedule::alpha(&self.config.objective, self.steps_per_epoch, self.state.step)
     }
 
-    /// Dropout's generator starts anew each step, so that a resumed run draws what an uninterrupted one would.
-    fn seed_dropout(&self) {
+    /// Dropout's generator starts anew for each part of each step, so that a resumed run and a second pass draw the same.
+    fn seed_dropout(&self, part: u64) {
         use rand::RngExt;
-        let words = [self.config.run.seed, self.state.step.0, self.group.rank().into()];
+        let words = [self.config.run.seed, self.state.step.0, self.group.rank().into(), part];
         tch::manual_seed(shards::keyed::rng("dropout", &words).random::<i64>());
     }
-
-    /// The published code leaves the teacher in training mode.
-    fn teacher_dropout(&self) -> f64 {
-        match self.config.objective.semantics {
-            Semantics::Paper => self.config.model.dropout,
-            Semantics::Global => 0.0,
-        }
-    }
-
-    fn autocast(&self) -> Result<Option<Autocast>> {
-        match self.config.optimizer.precision {
-            Precision::F32 => Ok(None),
-            Precision::Bf16 => Ok(Some(Autocast::bf16(self.group.device())?)),
-        }
-    }
 }
 
-fn choose(draws: &NegativeDraws, i2t: &Tensor, t2i: &Tensor) -> Negatives {
-    match draws {
-        NegativeDraws::Uniform { image_for_text, text_for_image } => Negatives {
-            image_for_text: itm::draw(t2i, image_for_text),
-            text_for_image: itm::draw(i2t, text_for_image),
-        },
-        NegativeDraws::Given(Negatives { image_for_text, text_for_image }) => Negatives {
-            image_for_text: image_for_text.shallow_clone(),
-            text_for_image: text_for_image.shallow_clone(),
-        },
-    }
+/// Whether a step is made of several micro-batches; the same on all ranks.
+fn accumulates(config: &RunConfig, world: WorldSize) -> bool {
+    let (lanes, micro) = (config.data.lanes, config.optimizer.micro_batch);
+    let share = |rank| {
+        lanes_of(proto::Rank(rank), world, lanes).len() as u32 * (config.optimizer.batch / lanes.max(1))
+    };
+    micro > 0 && (0..world.0).any(|rank| share(rank) > micro)
 }
+
+#[cfg(test)]
+mod worlds;

@@ -139,6 +139,7 @@ fn local(batch: Batch, config: &RunConfig, counts: &[i64]) -> LocalBatch {
         tokens: batch.tokens,
         lengths: batch.lengths,
         rows: batch.rows,
+        identities: batch.identities,
         first_slot: batch.first_slot.into(),
         counts: counts.to_vec(),
     }

@@ -18,10 +18,8 @@ pub struct Wishes {
 pub struct Ballot {
     /// Contrastive, matching and masked-word losses, summed over this rank's rows.
     pub losses: [Tensor; 3],
-    /// This rank's pairs.
-    pub pairs: i64,
-    /// This rank's masked tokens.
-    pub masked: i64,
+    /// This rank's rows of each loss: pairs, pairs and negatives, masked tokens.
+    pub rows: [f64; 3],
     /// L2 norm of the reduced gradient, a f64 scalar, the same on every rank.
     pub norm: Tensor,
     /// What this rank was asked for.
@@ -51,8 +49,8 @@ impl Ballot {
     /// # Errors
     /// Those of the group.
     pub fn cast(self, group: &mut Group) -> Result<Verdict> {
-        let host =
-            [self.pairs as f64, self.masked as f64, self.wishes.checkpoint.into(), self.wishes.stop.into()];
+        let [pairs, matched, masked] = self.rows;
+        let host = [pairs, matched, masked, self.wishes.checkpoint.into(), self.wishes.stop.into()];
         let device = self.losses.map(|loss| loss.to_kind(Kind::Double));
         let losses = Tensor::stack(&device, 0);
         let sums = Tensor::cat(&[losses, Tensor::from_slice(&host).to_device(group.device())], 0);
@@ -64,7 +62,7 @@ impl Ballot {
 
 fn count(votes: &[f64]) -> Verdict {
     let at = |index: usize| votes.get(index).copied().unwrap_or(f64::NAN);
-    let [itc, itm, mlm, pairs, masked, checkpoint, stop, norm] = std::array::from_fn(at);
+    let [itc, itm, mlm, pairs, matched, masked, checkpoint, stop, norm] = std::array::from_fn(at);
     let not_finite = match () {
         () if !(itc + itm + mlm).is_finite() => Some("loss"),
         () if !norm.is_finite() => Some("gradient"),
@@ -73,7 +71,7 @@ fn count(votes: &[f64]) -> Verdict {
     Verdict {
         not_finite,
         itc: itc / pairs,
-        itm: itm / (3.0 * pairs),
+        itm: itm / matched,
         mlm: mlm / masked.max(1.0),
         norm,
         wishes: Wishes { checkpoint: checkpoint > 0.0, stop: stop > 0.0 },
@@ -86,7 +84,7 @@ mod tests {
 
     #[test]
     fn sums_become_means_and_one_wish_is_enough() {
-        let verdict = count(&[8.0, 12.0, 6.0, 4.0, 3.0, 0.0, 1.0, 2.5]);
+        let verdict = count(&[8.0, 12.0, 6.0, 4.0, 12.0, 3.0, 0.0, 1.0, 2.5]);
         assert_eq!((verdict.itc, verdict.itm, verdict.mlm, verdict.norm), (2.0, 1.0, 2.0, 2.5));
         assert_eq!(verdict.wishes, Wishes { checkpoint: false, stop: true });
         assert_eq!(verdict.not_finite, None);
@@ -94,12 +92,15 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_named() {
-        assert_eq!(count(&[f64::NAN, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]).not_finite, Some("loss"));
-        assert_eq!(count(&[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, f64::INFINITY]).not_finite, Some("gradient"));
+        assert_eq!(count(&[f64::NAN, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]).not_finite, Some("loss"));
+        assert_eq!(
+            count(&[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, f64::INFINITY]).not_finite,
+            Some("gradient")
+        );
     }
 
     #[test]
     fn a_batch_without_masked_tokens_has_no_word_loss() {
-        assert_eq!(count(&[1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]).mlm, 0.0);
+        assert_eq!(count(&[1.0, 1.0, 0.0, 1.0, 3.0, 0.0, 0.0, 0.0, 0.0]).mlm, 0.0);
     }
 }

@@ -47,6 +47,11 @@ impl Weights {
         Self(self.0.into_iter().map(|(name, tensor)| (name, tensor.set_requires_grad(true))).collect())
     }
 
+    /// Takes the gradients away.
+    pub fn clear_gradients(&self) {
+        self.0.values().for_each(|tensor| tensor.shallow_clone().zero_grad());
+    }
+
     /// Copies the values of `other` into these tensors, which stay where they are.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod section;
 mod sections;
 mod validate;
 
-pub use presets::{PRESETS, preset};
+pub use presets::{PRESETS, follow, preset};
 pub use resolve::{ConfigError, annotated, resolve};
 pub use section::Knob;
 pub use sections::*;

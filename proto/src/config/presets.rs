@@ -1,6 +1,7 @@
-//! The named sizes of `model.preset`.
+//! Named sets of defaults: the sizes of `model.preset`, and what `objective.semantics` stands for.
 
-use super::sections::ModelSection;
+use super::RunConfig;
+use super::sections::{Duplicates, ModelSection, QueueStart, Reach, Schedule, Semantics};
 
 /// The names of the presets, smallest last.
 pub const PRESETS: [&str; 3] = ["albef-base", "albef-small", "albef-tiny"];
@@ -46,5 +47,24 @@ pub fn preset(name: &str) -> Option<ModelSection> {
             ..base
         }),
         _ => None,
+    }
+}
+
+/// Sets the knobs that `semantics` stands for. `global` is the default of each; `paper` is what the published code does
+/// (Li et al., 2021, https://github.com/salesforce/ALBEF), each named in docs/numerics.md.
+pub fn follow(semantics: Semantics, config: &mut RunConfig) {
+    let RunConfig { objective, optimizer, .. } = config;
+    objective.semantics = semantics;
+    if semantics == Semantics::Paper {
+        objective.keys = Reach::Local;
+        objective.negatives = Reach::Local;
+        objective.means = Reach::Local;
+        objective.duplicates = Duplicates::Negatives;
+        objective.draw_duplicates = true;
+        objective.teacher_dropout = true;
+        objective.mask_separator = true;
+        objective.queue_start = QueueStart::Random;
+        optimizer.schedule = Schedule::Epoch;
+        optimizer.decay_positions = true;
     }
 }

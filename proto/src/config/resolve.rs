@@ -1,6 +1,6 @@
-//! From layers to one configuration: defaults, then the preset, then the run file, then `--set key=value`.
+//! From layers to one configuration: defaults, then the presets, then the run file, then `--set key=value`.
 
-use super::{KNOBS, PRESETS, RunConfig, preset};
+use super::{KNOBS, PRESETS, RunConfig, follow, preset};
 use toml::{Table, Value};
 
 /// Why a configuration is refused. The text names the key, the value and the mend.
@@ -55,6 +55,9 @@ pub fn resolve(origin: &str, file: &str, sets: &[String]) -> Result<RunConfig, C
     let mut config = RunConfig::default();
     if let Some(name) = given.get("model").and_then(|model| model.get("preset")).and_then(Value::as_str) {
         config.model = preset(name).ok_or_else(|| ConfigError::UnknownPreset(name.into()))?;
+    }
+    if let Some(name) = given.get("objective").and_then(|objective| objective.get("semantics")) {
+        follow(name.clone().try_into().map_err(|e| syntax(origin, e))?, &mut config);
     }
     let mut table = Table::try_from(&config).map_err(|e| syntax(origin, e))?;
     overlay(&mut table, given);
@@ -138,6 +141,7 @@ fn overlay(below: &mut Table, above: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Reach;
 
     const MINIMAL: &str = "data.train = 'd'\ntext.tokenizer = 't'\n";
 
@@ -158,6 +162,16 @@ mod tests {
         let file = format!("{MINIMAL}model.preset = 'albef-tiny'");
         let config = resolve("run.toml", &file, &["model.preset=albef-small".into()]).unwrap();
         assert_eq!(config.model, preset("albef-small").unwrap());
+    }
+
+    #[test]
+    fn paper_semantics_set_every_quirk_and_a_given_knob_wins() {
+        let paper = "objective.semantics = 'paper'\nobjective.teacher_dropout = false";
+        let config = resolve("r", &format!("{MINIMAL}{paper}"), &[]).unwrap();
+        assert_eq!((config.objective.keys, config.objective.negatives), (Reach::Local, Reach::Local));
+        assert!(config.optimizer.decay_positions && !config.objective.teacher_dropout);
+        let error = resolve("r", "objective.semantics = 'papers'", &[]).unwrap_err().to_string();
+        assert!(error.contains("papers") && error.contains("paper"), "{error}");
     }
 
     #[test]

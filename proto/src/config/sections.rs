@@ -8,8 +8,14 @@ choices! {
     Device { Cpu = "cpu", Cuda = "cuda" }
     /// The dtype of matrix products; weights, optimizer and losses stay in f32.
     Precision { F32 = "f32", Bf16 = "bf16" }
-    /// Which published behaviour the step has.
+    /// Which behaviour a step has: a set of defaults for the knobs below it.
     Semantics { Global = "global", Paper = "paper" }
+    /// How far something reaches.
+    Reach { Global = "global", Local = "local" }
+    /// What pairs with the same caption or image are to each other in the contrastive loss.
+    Duplicates { Masked = "masked", Positives = "positives", Negatives = "negatives" }
+    /// How the learning rate follows the steps.
+    Schedule { Step = "step", Epoch = "epoch" }
     /// What the queue holds before the first step.
     QueueStart { Empty = "empty", Random = "random" }
 }
@@ -118,11 +124,25 @@ sections! {
     }
     /// ALBEF's losses.
     objective: ObjectiveSection {
-        /// global: contrastive keys are the whole global batch and the queue; paper: the local batch and the queue, as the published code does.
+        /// A set of defaults: global, where the number of workers changes nothing, or paper, where the published code's behaviour is kept; a knob that is given wins.
         semantics: Semantics = Semantics::Global,
+        /// Contrastive keys beside the queue: the global batch, or each worker's local batch (paper).
+        keys: Reach = Reach::Global,
+        /// Where hard negatives for matching are drawn from: the global batch, or each worker's local batch (paper).
+        negatives: Reach = Reach::Global,
+        /// What losses are averaged over: the global batch, or each worker's local batch and then the workers (paper).
+        means: Reach = Reach::Global,
+        /// What pairs with the same caption or image are to each other in the contrastive loss: masked out, extra positives, or negatives like all others (paper).
+        duplicates: Duplicates = Duplicates::Masked,
+        /// Whether pairs with the same caption or image may be drawn as each other's negatives for matching (paper: true).
+        draw_duplicates: bool = false,
+        /// Whether the teacher has dropout like the student (paper: true).
+        teacher_dropout: bool = false,
+        /// Whether a caption's end, `[SEP]`, may be masked (paper: true).
+        mask_separator: bool = false,
         /// Capacity of the queue, in pairs; 0 means none.
         queue: u32 = 65_536,
-        /// What the queue holds before the first step: empty, or random unit vectors as the published code.
+        /// What the queue holds before the first step: empty, or random unit vectors (paper).
         queue_start: QueueStart = QueueStart::Empty,
         /// First value of the learned temperature.
         temperature: f64 = 0.07,
@@ -138,11 +158,15 @@ sections! {
         alpha_ramp: u64 = 0,
         /// Probability that a token is masked.
         mask_probability: f64 = 0.15,
+        /// Similarities are made tile by tile, this many rows by this many keys, where a whole matrix would have more than a tile's elements.
+        tile: u32 = 4_096,
     }
     /// AdamW and its schedule.
     optimizer: OptimizerSection {
         /// Pairs of one global step, over all workers; a multiple of data.lanes.
         batch: u32 = 512,
+        /// Pairs that a worker takes through the encoders at once; fewer than its share of the batch saves memory and encodes twice, and changes no loss; 0 takes all.
+        micro_batch: u32 = 0,
         /// Optimizer updates of the whole run.
         steps: u64 = 100_000,
         /// Learning rate after the warm-up.
@@ -153,8 +177,12 @@ sections! {
         warmup: u64 = 1_000,
         /// Learning rate of the first step of the warm-up.
         warmup_learning_rate: f64 = 1e-5,
+        /// Learning rate by step, or by epoch as the published loop: in stairs of 100 steps while it warms up, and a cosine that falls once an epoch (paper).
+        schedule: Schedule = Schedule::Step,
         /// Decoupled weight decay of all tensors but biases and one-dimensional ones.
         weight_decay: f64 = 0.02,
+        /// Whether weight decay also pulls at temperature, class token and position embeddings (paper: true).
+        decay_positions: bool = false,
         /// AdamW's first decay rate.
         beta1: f64 = 0.9,
         /// AdamW's second decay rate.
@@ -188,6 +216,8 @@ sections! {
         heartbeat_ms: u32 = 500,
         /// Seconds without a heartbeat after which a worker counts as lost.
         lost_after: f64 = 20.0,
+        /// Steps between two comparisons of the whole state, bit by bit, over all workers; 0 turns them off.
+        compare_every: u64 = 500,
         /// Seconds after which a collective that does not end is an error.
         collective_timeout: f64 = 300.0,
     }

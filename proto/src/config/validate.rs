@@ -1,6 +1,6 @@
 //! What has to hold between knobs.
 
-use super::{ConfigError, RunConfig};
+use super::{ConfigError, Reach, RunConfig};
 
 impl RunConfig {
     /// Checks ranges and relations of the knobs.
@@ -109,13 +109,15 @@ impl RunConfig {
                 "optimizer.batch = {batch} is not a multiple of data.lanes = {lanes}: each lane fills the same number of slots"
             ),
         );
-        let per_rank = batch.checked_div(self.run.workers).unwrap_or(batch);
+        let within = if objective.negatives == Reach::Local { self.run.workers } else { 1 };
         require(
-            per_rank >= 2,
+            batch.checked_div(within).unwrap_or(batch) >= 2,
             format!(
-                "optimizer.batch = {batch} leaves a worker fewer than 2 pairs: matching needs a negative"
+                "optimizer.batch = {batch} over run.workers = {} leaves no negative for matching: give at least 2 pairs (2 a worker with objective.negatives = \"local\")",
+                self.run.workers
             ),
         );
+        require(objective.tile > 0, "objective.tile = 0: give at least 1".into());
         for (key, value) in [("momentum", objective.momentum), ("alpha", objective.alpha)] {
             require(
                 (0.0..=1.0).contains(&value),

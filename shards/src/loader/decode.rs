@@ -2,12 +2,20 @@
 
 use super::LoaderSpec;
 use crate::{
+    identity::{Identity, identity},
     image::{decode, normalise, training_view},
     keyed,
     order::Slot,
     reader::Row,
     text::Tokenizer,
 };
+
+/// A row without its image.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) tokens: Vec<i64>,
+    pub(super) identity: Identity,
+}
 
 pub(super) struct Decoder {
     pub(super) spec: LoaderSpec,
@@ -20,14 +28,9 @@ impl Decoder {
         3 * (self.spec.image_size as usize).pow(2)
     }
 
-    /// Writes the row's augmented image into `image` and returns its tokens, or why it can't be used: only what is a function of
+    /// Writes the row's augmented image into `image` and returns the rest of it, or why it can't be used: only what is a function of
     /// the stored bytes. The augmentation is keyed by the slot's epoch and row.
-    pub(super) fn pair(
-        &self,
-        slot: &Slot,
-        row: Option<Row<'_>>,
-        image: &mut [f32],
-    ) -> Result<Vec<i64>, String> {
+    pub(super) fn pair(&self, slot: &Slot, row: Option<Row<'_>>, image: &mut [f32]) -> Result<Text, String> {
         let LoaderSpec { data, augment, text, image_size, seed, .. } = &self.spec;
         let row = row.ok_or("it is not where its row group's footer says")?;
         let bytes = row.image.ok_or("its image is null")?;
@@ -40,16 +43,17 @@ impl Decoder {
         let decoded = decode(bytes, data.max_pixels).map_err(|e| e.to_string())?;
         let view = training_view(&decoded, augment, *image_size, &mut rng).map_err(|e| e.to_string())?;
         normalise(&view, &augment.mean, &augment.std, image);
-        Ok(tokens)
+        Ok(Text { tokens, identity: identity(caption, bytes, row.identity) })
     }
 
     /// Captions side by side, padded to the longest, and their lengths.
-    pub(super) fn pad(&self, captions: &[Vec<i64>]) -> (Vec<i64>, Vec<u32>) {
-        let longest = captions.iter().map(Vec::len).max().unwrap_or(0);
-        let mut tokens = vec![self.tokenizer.special().pad; captions.len() * longest];
-        for (line, caption) in tokens.chunks_mut(longest.max(1)).zip(captions) {
-            line[..caption.len()].copy_from_slice(caption);
+    pub(super) fn pad(&self, texts: &[Text]) -> (Vec<i64>, Vec<u32>) {
+        let lengths = texts.iter().map(|text| text.tokens.len());
+        let longest = lengths.clone().max().unwrap_or(0);
+        let mut tokens = vec![self.tokenizer.special().pad; texts.len() * longest];
+        for (line, text) in tokens.chunks_mut(longest.max(1)).zip(texts) {
+            line[..text.tokens.len()].copy_from_slice(&text.tokens);
         }
-        (tokens, captions.iter().map(|caption| caption.len() as u32).collect())
+        (tokens, lengths.map(|length| length as u32).collect())
     }
 }

@@ -44,11 +44,17 @@ GroupHandle* wrap(StoreHandle* store, int rank, int world_size, milliseconds tim
   group->setGroupName("tandem");
   auto control = std::make_shared<Control>();
   control->backend = std::move(backend);
-  return new GroupHandle{std::move(group), std::move(control), timeout, cuda};
+  return new GroupHandle{std::move(group), GroupContext{std::move(control), timeout, cuda}};
 }
 
-// Waits on the host, so that a peer that never comes ends in an error here and not in a hang at the next use.
-void wait_on_device(const GroupHandle& group, c10d::Work& work) {
+template <typename Issue>
+int collective(GroupHandle* group, Issue&& issue) {
+  return guarded(*group->context.control, [&] { run(group->context, issue); });
+}
+
+}  // namespace
+
+void wait_on_device(const GroupContext& group, c10d::Work& work) {
   const auto deadline = std::chrono::steady_clock::now() + group.timeout;
   while (!work.isCompleted()) {
     check_not_aborted(*group.control);
@@ -61,21 +67,6 @@ void wait_on_device(const GroupHandle& group, c10d::Work& work) {
   if (auto error = work.exception()) std::rethrow_exception(error);
   work.wait();
 }
-
-template <typename Issue>
-int collective(GroupHandle* group, Issue&& issue) {
-  return guarded(*group->control, [&] {
-    check_not_aborted(*group->control);
-    intrusive_ptr<c10d::Work> work = issue(*group->control->backend);
-    if (group->cuda) {
-      wait_on_device(*group, *work);
-    } else {
-      work->wait();
-    }
-  });
-}
-
-}  // namespace
 
 void Control::abort() {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -116,9 +107,9 @@ void c10d_group_free(GroupHandle* group) {
   guarded([&] {
     std::unique_ptr<GroupHandle> owned(group);
     // Whatever still runs (the buckets behind a failed one) must not be waited for until its timeout.
-    owned->control->abort();
-    const std::lock_guard<std::mutex> lock(owned->control->mutex);
-    owned->control->backend.reset();
+    owned->context.control->abort();
+    const std::lock_guard<std::mutex> lock(owned->context.control->mutex);
+    owned->context.control->backend.reset();
   });
 }
 
@@ -149,7 +140,7 @@ int c10d_barrier(GroupHandle* group) {
 }
 
 int c10d_abort_handle(GroupHandle* group, AbortHandle** out) {
-  return guarded([&] { *out = new AbortHandle{group->control}; });
+  return guarded([&] { *out = new AbortHandle{group->context.control}; });
 }
 
 int c10d_abort(AbortHandle* handle) {

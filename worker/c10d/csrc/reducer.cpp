@@ -17,7 +17,7 @@ using namespace tandem;
 // As DistributedDataParallel makes it. The first bucket is smaller, so that the first all-reduce starts early.
 int c10d_reducer_new(GroupHandle* group, at::Tensor* const* parameters, size_t count, int64_t bucket_bytes,
                      ReducerHandle** out) {
-  return guarded(*group->control, [&] {
+  return guarded(*group->context.control, [&] {
     auto list = tensors(parameters, count);
     const std::vector<bool> sparse(count, false);
     const int64_t first_bytes = std::min<int64_t>(c10d::kDefaultFirstBucketBytes, bucket_bytes);
@@ -31,7 +31,7 @@ int c10d_reducer_new(GroupHandle* group, at::Tensor* const* parameters, size_t c
         std::move(list), std::move(buckets), group->group, sparse, bucket_bytes,
         /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true, std::move(names), first_bytes,
         /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
-        /*bucket_bytes_cap_list=*/std::vector<int64_t>{}), group->control};
+        /*bucket_bytes_cap_list=*/std::vector<int64_t>{}), group->context.control};
   });
 }
 

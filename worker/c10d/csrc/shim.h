@@ -75,6 +75,8 @@ void c10d_group_free(tandem::GroupHandle* group);
 int c10d_all_reduce(tandem::GroupHandle* group, at::Tensor* tensor, int op);
 int c10d_broadcast(tandem::GroupHandle* group, at::Tensor* tensor, int root);
 int c10d_all_gather(tandem::GroupHandle* group, at::Tensor* output, at::Tensor* input);
+int c10d_all_to_all(tandem::GroupHandle* group, at::Tensor* input, const int64_t* send, const int64_t* receive,
+                    size_t ranks, at::Tensor* out);
 int c10d_barrier(tandem::GroupHandle* group);
 int c10d_abort_handle(tandem::GroupHandle* group, tandem::AbortHandle** out);
 int c10d_abort(tandem::AbortHandle* handle);

@@ -119,6 +119,29 @@ impl Group {
         Ok(Tensor::f_cat(&rows.collect::<Result<Vec<_>, _>>()?, 0)?)
     }
 
+    /// Sends rows to every rank and returns those that came, with gradient: backward sends each row's gradient back to where
+    /// the row came from, and is then a collective too, which all ranks enter.
+    ///
+    /// `rows` is `[sum of send, ...]`, the rows for rank 0 first; returns `[sum of receive, ...]`, those of rank 0 first. What rank `a` sends
+    /// to rank `b` is what `b` receives from `a`; the other dimensions and the kind are the same on every rank.
+    ///
+    /// # Errors
+    /// `Shape` if `send` does not fit `rows` or the group; the kinds of all collectives, also from backward.
+    pub fn all_to_all_rows(&mut self, rows: &Tensor, send: &[i64], receive: &[i64]) -> Result<Tensor> {
+        let world_size = self.spec.world_size as usize;
+        let fits = |counts: &[i64]| counts.len() == world_size && counts.iter().all(|&count| count >= 0);
+        let found = rows.size().first().copied();
+        if !fits(send) || !fits(receive) || found != Some(send.iter().sum()) {
+            let shape = rows.size();
+            return Err(Error::shape(format!(
+                "all_to_all_rows: a tensor {shape:?}, sending {send:?} and receiving {receive:?} in a group of {world_size}"
+            )));
+        }
+        let rows = rows.f_contiguous()?;
+        self.check("all_to_all_rows", &rows)?;
+        self.handle.all_to_all(&rows, send, receive)
+    }
+
     /// Returns when every rank has entered it.
     pub fn barrier(&mut self) -> Result<()> {
         self.handle.barrier()

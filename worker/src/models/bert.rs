@@ -140,6 +140,22 @@ pub enum Wanted<'a> {
 pub struct Sight(Vec<Memory>);
 
 impl Sight {
+    /// The same images; handles, not copies.
+    pub fn shallow_clone(&self) -> Self {
+        let both =
+            |memory: &Memory| Memory { key: memory.key.shallow_clone(), value: memory.value.shallow_clone() };
+        Self(self.0.iter().map(both).collect())
+    }
+
+    /// These images, then those.
+    pub fn and(&self, other: &Self) -> Self {
+        let both = |(one, other): (&Memory, &Memory)| Memory {
+            key: Tensor::cat(&[&one.key, &other.key], 0),
+            value: Tensor::cat(&[&one.value, &other.value], 0),
+        };
+        Self(self.0.iter().zip(&other.0).map(both).collect())
+    }
+
     /// Those of the images at these indices.
     pub fn select(&self, images: &Tensor) -> Self {
         let select = |memory: &Memory| Memory {

@@ -1,90 +1,15 @@
-//! What holds of the state over whole steps: a resume continues it bit by bit, a failed step leaves it alone, and how pairs are
-//! split over ranks does not show in it.
+//! What holds of the state over whole steps: a resume continues it bit by bit, and a failed step leaves it alone.
 
 use super::State;
 use crate::alone;
-use crate::batch::{Draws, LocalBatch, NegativeDraws};
-use crate::masking::Special;
-use crate::objective::itm::Negatives;
+use crate::batch::LocalBatch;
 use crate::step::Trainer;
+use crate::toy::{batch, config, single};
 use crate::vote::Wishes;
-use c10d::{Group, GroupSpec, MemoryStore};
-use proto::RunConfig;
-use proto::config::{ModelSection, Precision};
+use proto::config::Precision;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
 use tch::{Device, Kind, Tensor};
-
-const SPECIAL: Special = Special { pad: 0, cls: 2, mask: 4, vocabulary: 60 };
-const TOKENS: usize = 7;
-
-fn config(dropout: f64) -> RunConfig {
-    let model = ModelSection {
-        preset: "test".into(),
-        image_size: 16,
-        patch_size: 8,
-        vision_width: 16,
-        vision_depth: 1,
-        vision_heads: 2,
-        text_width: 16,
-        text_depth: 1,
-        fusion_depth: 2,
-        text_heads: 2,
-        text_hidden: 32,
-        vocabulary: 60,
-        positions: 8,
-        embed_width: 8,
-        dropout,
-        init_std: 0.2,
-    };
-    let mut config = RunConfig { model, ..RunConfig::default() };
-    config.objective.queue = 12;
-    config.objective.alpha_ramp = 1;
-    config.objective.mask_probability = 0.4;
-    config.optimizer.clip_norm = 1.0;
-    config
-}
-
-fn group(store: &Arc<MemoryStore>, rank: u32, world_size: u32) -> Group {
-    let spec = GroupSpec {
-        rank,
-        world_size,
-        device: Device::Cpu,
-        interface: "127.0.0.1".into(),
-        timeout: Duration::from_secs(60),
-    };
-    Group::new(spec, store.clone()).unwrap()
-}
-
-fn single(config: &RunConfig, state: State) -> Trainer {
-    Trainer::new(config, SPECIAL, 1.0, state, group(&Arc::default(), 0, 1)).unwrap()
-}
-
-/// Pairs `slots` of a made-up global batch; the pairs differ from step to step.
-fn batch(step: u64, slots: Range<u64>, counts: Vec<i64>) -> LocalBatch {
-    let rows: Vec<u64> = slots.clone().map(|slot| step * 100 + slot).collect();
-    let image = |row: &u64| {
-        tch::manual_seed(*row as i64);
-        Tensor::randn([3, 16, 16], (Kind::Float, Device::Cpu))
-    };
-    let length = |row: u64| 4 + (row % 4) as usize;
-    let token = |row: u64, i: usize| {
-        if i >= length(row) {
-            return SPECIAL.pad;
-        }
-        if i == 0 { SPECIAL.cls } else { 5 + ((row * 31 + i as u64 * 17) % 55) as i64 }
-    };
-    LocalBatch {
-        images: Tensor::stack(&rows.iter().map(image).collect::<Vec<_>>(), 0),
-        tokens: rows.iter().flat_map(|&row| (0..TOKENS).map(move |i| token(row, i))).collect(),
-        lengths: rows.iter().map(|&row| length(row) as u32).collect(),
-        rows: rows.iter().map(|&row| (0, row)).collect(),
-        first_slot: slots.start,
-        counts,
-    }
-}
 
 fn whole(step: u64) -> LocalBatch {
     batch(step, 0..5, vec![5])
@@ -152,60 +77,6 @@ fn a_state_of_another_shape_is_refused_whole() {
     let error = state.restore(tensors, state.counters()).unwrap_err();
     assert!(error.to_string().contains("queue/text is missing"), "{error}");
     assert_same(&before, &snapshot(&state));
-}
-
-/// Negatives within parts of the batch that no rank boundary cuts: of {0, 1} and {2, 3, 4} the next one.
-fn negatives(slots: Range<i64>) -> NegativeDraws {
-    let next = |slot: i64| [1, 0, 3, 4, 2][slot as usize] - slots.start;
-    let next: Vec<i64> = slots.clone().map(next).collect();
-    let indices = || Tensor::from_slice(&next);
-    NegativeDraws::Given(Negatives { image_for_text: indices(), text_for_image: indices() })
-}
-
-/// A rank's steps, from a state and batches that were made where nobody else draws.
-fn train_part(config: &RunConfig, group: Group, state: State, batches: Vec<LocalBatch>) -> Vec<f64> {
-    let mut trainer = Trainer::new(config, SPECIAL, 1.0, state, group).unwrap();
-    let steps = batches.into_iter().zip(0..).map(|(batch, step)| {
-        let masked = batch.draws(7, proto::GlobalStep(step), 0.4, SPECIAL, Device::Cpu).masked;
-        let slots = batch.first_slot as i64..(batch.first_slot as i64 + batch.len() as i64);
-        let draws = Draws { masked, negatives: negatives(slots) };
-        let outcome = trainer.step_with(&batch, &draws, Wishes::default()).unwrap();
-        ["loss_itc", "loss_itm", "loss_mlm", "gradient_norm"].map(|name| outcome.scalars[name])
-    });
-    let mut told: Vec<f64> = steps.flatten().collect();
-    let sums = trainer.state().tensors().into_values();
-    told.extend(sums.map(|tensor| tensor.to_kind(Kind::Double).norm().double_value(&[])));
-    told
-}
-
-#[test]
-fn two_ranks_with_unequal_shares_equal_one() {
-    alone::alone("state::tests::two_ranks_with_unequal_shares_equal_one", split_over_ranks);
-}
-
-fn split_over_ranks() {
-    let config = &config(0.0);
-    let make = |slots: Range<u64>, counts: Vec<i64>| {
-        let batches = (0..3).map(|step| batch(step, slots.clone(), counts.clone())).collect();
-        (State::new(config, Device::Cpu).unwrap(), batches)
-    };
-    let (state, batches) = make(0..5, vec![5]);
-    let one = train_part(config, group(&Arc::default(), 0, 1), state, batches);
-    let store = &Arc::<MemoryStore>::default();
-    let parts = [make(0..2, vec![2, 3]), make(2..5, vec![2, 3])];
-    let two: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let ranks: Vec<_> = (0..)
-            .zip(parts)
-            .map(|(rank, (state, batches))| {
-                scope.spawn(move || train_part(config, group(store, rank, 2), state, batches))
-            })
-            .collect();
-        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
-    });
-    assert_eq!(two[0][..12], two[1][..12]);
-    for (index, (one, two)) in one.iter().zip(&two[0]).enumerate() {
-        assert!((one - two).abs() <= 2e-3 * one.abs().max(1e-3), "number {index}: {one} and {two}");
-    }
 }
 
 #[test]

@@ -118,6 +118,19 @@ impl Group {
         check("all_gather", unsafe { raw::c10d_all_gather(self.0.as_ptr(), tensor(output), tensor(input)) })
     }
 
+    /// `send` and `receive` have one number of rows for each rank.
+    pub(crate) fn all_to_all(&mut self, input: &Tensor, send: &[i64], receive: &[i64]) -> Result<Tensor> {
+        let ranks = send.len().min(receive.len());
+        let out = Tensor::new();
+        // SAFETY: as in `all_reduce`; both lists hold at least `ranks` numbers; C++ assigns to the empty tensor. What it leaves
+        // in the graph shares the ownership of what it needs of the group.
+        check("all_to_all", unsafe {
+            let (send, receive) = (send.as_ptr(), receive.as_ptr());
+            raw::c10d_all_to_all(self.0.as_ptr(), tensor(input), send, receive, ranks, tensor(&out))
+        })?;
+        Ok(out)
+    }
+
     pub(crate) fn barrier(&mut self) -> Result<()> {
         // SAFETY: the group is alive.
         check("barrier", unsafe { raw::c10d_barrier(self.0.as_ptr()) })

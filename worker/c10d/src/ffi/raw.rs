@@ -68,6 +68,14 @@ unsafe extern "C" {
     pub(super) fn c10d_all_reduce(group: *mut Group, tensor: TensorPtr, op: c_int) -> c_int;
     pub(super) fn c10d_broadcast(group: *mut Group, tensor: TensorPtr, root: c_int) -> c_int;
     pub(super) fn c10d_all_gather(group: *mut Group, output: TensorPtr, input: TensorPtr) -> c_int;
+    pub(super) fn c10d_all_to_all(
+        group: *mut Group,
+        input: TensorPtr,
+        send: *const i64,
+        receive: *const i64,
+        ranks: usize,
+        out: TensorPtr,
+    ) -> c_int;
     pub(super) fn c10d_barrier(group: *mut Group) -> c_int;
     pub(super) fn c10d_abort_handle(group: *mut Group, out: *mut *mut Abort) -> c_int;
     pub(super) fn c10d_abort(handle: *mut Abort) -> c_int;

@@ -96,6 +96,37 @@ fn all_gather_rows_of_uneven_ranks() {
     }
 }
 
+/// Rank r sends `counts[r][p]` rows to rank p; each row tells where it comes from and goes to, and its gradient where it was.
+#[test]
+fn rows_go_to_every_rank_and_their_gradients_come_back() {
+    let cases: [&[&[i64]]; 4] =
+        [&[&[2]], &[&[0, 3], &[1, 2]], &[&[0, 0], &[0, 0]], &[&[1, 0, 2], &[0, 0, 3], &[4, 1, 0]]];
+    for counts in cases {
+        with_ranks(counts.len() as u32, LONG, |mut group| {
+            let rank = group.rank() as usize;
+            let sent = |from: usize, to: usize| {
+                (0..counts[from][to]).map(move |row| (from * 100 + to * 10) as f64 + row as f64)
+            };
+            let ranks = 0..counts.len();
+            let local: Vec<f64> = ranks.clone().flat_map(|to| sent(rank, to)).collect();
+            let expected: Vec<f64> = ranks.clone().flat_map(|from| sent(from, rank)).collect();
+            let receive: Vec<i64> = ranks.map(|from| counts[from][rank]).collect();
+            for kind in [Dtype::Float, Dtype::Double] {
+                let rows = Tensor::from_slice(&local).to_kind(kind).unsqueeze(1).repeat([1, 2]);
+                let rows = rows.set_requires_grad(true);
+                let came = group.all_to_all_rows(&rows, counts[rank], &receive).unwrap();
+                assert_eq!(values(&came.select(1, 0)), expected);
+                // The gradient of a row is its own value, times 3.
+                (&came * &came.detach() * 3.0).sum(kind).f_backward().unwrap();
+                assert_eq!(
+                    values(&rows.grad().select(1, 1)),
+                    local.iter().map(|v| v * 3.0).collect::<Vec<_>>()
+                );
+            }
+        });
+    }
+}
+
 #[test]
 fn a_gather_is_a_copy_outside_of_the_graph() {
     let mut group = Group::new(spec(0, 1, LONG), Arc::new(MemoryStore::new())).unwrap();
@@ -132,6 +163,8 @@ fn what_does_not_fit_is_refused_before_it_is_sent() {
     refused(group.all_gather_rows(&matrix, &[3]).map(drop));
     refused(group.all_gather_rows(&matrix, &[2, 2]).map(drop));
     refused(group.all_gather_rows(&Tensor::zeros([0; 0], (Dtype::Float, CPU)), &[1]).map(drop));
+    refused(group.all_to_all_rows(&matrix, &[1], &[1]).map(drop));
+    refused(group.all_to_all_rows(&matrix, &[2, 0], &[2]).map(drop));
     refused(Group::new(spec(2, 2, LONG), store()).map(drop));
     refused(Group::new(GroupSpec { device: Device::Mps, ..spec(0, 1, LONG) }, store()).map(drop));
 }
