@@ -138,6 +138,22 @@ impl Place {
         Running { child, folder: PathBuf::from(self.path(output)) }
     }
 
+    /// `tandem coordinator`, going on while the test does, and the URL at which its workers have to join.
+    ///
+    /// # Panics
+    /// When it can't be started, or does not say where it is.
+    pub fn serve(&self, output: &str, sets: &[&str]) -> (Running, String) {
+        let mut command = Command::new(program("tandem"));
+        command.arg("coordinator").args(self.arguments(output, sets));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(child) = child else { panic!("tandem can't be started") };
+        let mut running = Running { child, folder: PathBuf::from(self.path(output)) };
+        let file = running.folder.join("coordinator.url");
+        let url = || fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
+        running.until("its URL", || !url().is_empty());
+        (running, url())
+    }
+
     /// SHA-256 of the parts of a run's checkpoint, as its manifest has them.
     pub fn digests(&self, output: &str, step: u64) -> Vec<String> {
         let path = format!("{}/checkpoints/step-{step:09}/manifest.json", self.path(output));

@@ -28,6 +28,34 @@ fn training(run: &mut Running) -> Vec<u64> {
     workers
 }
 
+/// The losses that a run reported, step by step.
+fn losses(place: &Place, output: &str) -> Vec<f64> {
+    let of = |line: &serde_json::Value| {
+        ["loss_itc", "loss_itm", "loss_mlm"].map(|name| line[name].as_f64().unwrap())
+    };
+    place.metrics(output).iter().flat_map(of).collect()
+}
+
+#[test]
+fn the_number_of_workers_changes_no_loss() {
+    let place = Place::new();
+    let run = |output: &str, workers: &str, more: &[&str]| {
+        let sets = [&["model.dropout=0", "optimizer.steps=50", "metrics.every=1"], more].concat();
+        let told = place.run(output, &sets, &["--workers", workers]);
+        assert_eq!(told.code, Some(0), "{told:?}");
+        losses(&place, output)
+    };
+    let one = run("one", "1", &[]);
+    assert_eq!(one.len(), 150);
+    // Batches of 16 pairs in 4 lanes: three workers have 4, 4 and 8 of them.
+    for (output, workers, more) in [("three", "3", &[][..]), ("small", "2", &["optimizer.micro_batch=3"])] {
+        let other = run(output, workers, more);
+        let apart = one.iter().zip(&other).map(|(a, b)| (a - b).abs() / a.abs()).fold(0.0, f64::max);
+        assert!(one.len() == other.len() && apart < 1e-4, "{output}: losses are {apart:e} apart");
+        assert!(apart > 0.0, "{output}: is it the same run?");
+    }
+}
+
 #[test]
 fn a_run_ends_with_its_checkpoint_its_metrics_and_a_summary_and_is_scored() {
     let place = Place::new();

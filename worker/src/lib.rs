@@ -29,8 +29,6 @@ pub mod weights;
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
-mod golden;
-#[cfg(test)]
 mod toy;
 
 pub use error::{Error, Result};

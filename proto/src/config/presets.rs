@@ -51,7 +51,7 @@ pub fn preset(name: &str) -> Option<ModelSection> {
 }
 
 /// Sets the knobs that `semantics` stands for. `global` is the default of each; `paper` is what the published code does
-/// (Li et al., 2021, https://github.com/salesforce/ALBEF), each named in docs/numerics.md.
+/// (Li et al., 2021, <https://github.com/salesforce/ALBEF>), each named in docs/numerics.md.
 pub fn follow(semantics: Semantics, config: &mut RunConfig) {
     let RunConfig { objective, optimizer, .. } = config;
     objective.semantics = semantics;
