@@ -15,6 +15,7 @@ pub mod models;
 pub mod objective;
 pub mod optimizer;
 mod prepare;
+pub mod pth;
 pub mod queue;
 pub mod report;
 pub mod schedule;
