@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Sets up, then runs every check and test. Fails at the first that fails. Usage: scripts/test.sh
+# Sets up, then runs every check and test. Fails at the first that fails. Usage: scripts/test.sh [--interop]
+#   --interop   also tests weights against PyTorch, safetensors and transformers (scripts/interop.sh; installs 4.9 GB once)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+case "${1:-}" in
+  '' | --interop) ;;
+  *) printf 'test: unknown argument %s; usage: scripts/test.sh [--interop]\n' "$1" >&2; exit 1 ;;
+esac
 heading() { printf '\n=== %s (%ds)\n' "$*" "$SECONDS"; }
 
 heading 'set-up'
@@ -19,4 +24,8 @@ heading 'build'
 cargo build --workspace --quiet
 heading 'tests'
 cargo test --workspace --quiet
+if [ "${1:-}" = --interop ]; then
+  heading 'weights against PyTorch, safetensors and transformers'
+  scripts/interop.sh
+fi
 heading 'all passed'

@@ -42,6 +42,13 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Writes a checkpoint's weights for other tools: ALBEF's .pth, safetensors, Hugging Face; see `tandem export --help`
+    #[command(disable_help_flag = true)]
+    Export {
+        /// What `tandem-worker export` takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Prints the resolved configuration of a run, each knob with its documentation
     #[command(
         after_help = "Examples:\n  tandem config --set model.preset=albef-tiny --set data.train=/data/pairs --set text.tokenizer=/data/vocab.txt\n  tandem config --config run.toml --set optimizer.batch=1024 > resolved.toml"

@@ -78,6 +78,9 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let manifest = check_data(&config).await?;
     let fingerprint = manifest.fingerprint()?;
     let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
+    if from.0 == 0 {
+        check_weights(&config).await?;
+    }
     if let Some(found) = &found {
         check_same_run(found, &config)?;
     }
@@ -129,7 +132,11 @@ pub fn resolve(layers: &Layers) -> Result<RunConfig> {
 
 /// Workers start elsewhere: places are made absolute before anybody else sees them.
 fn settle(mut config: RunConfig) -> Result<RunConfig> {
-    for place in [&mut config.data.train, &mut config.text.tokenizer, &mut config.run.output] {
+    let RunConfig { data, text, run, model, .. } = &mut config;
+    let given = [&mut model.init, &mut model.init_image, &mut model.init_text]
+        .into_iter()
+        .filter(|place| !place.is_empty());
+    for place in [&mut data.train, &mut text.tokenizer, &mut run.output].into_iter().chain(given) {
         *place = absolute(place)?;
     }
     Ok(config)
@@ -155,6 +162,28 @@ async fn check_data(config: &RunConfig) -> Result<Manifest> {
         return Err(shards::Error::Value { name: "data.lanes", value: lanes.to_string(), reason }.into());
     }
     Ok(manifest)
+}
+
+/// The files that a fresh run takes weights from are there; what is in them is for the workers, who can read it.
+async fn check_weights(config: &RunConfig) -> Result<()> {
+    let model = &config.model;
+    let given = [
+        ("model.init", &model.init),
+        ("model.init_image", &model.init_image),
+        ("model.init_text", &model.init_text),
+    ];
+    for (key, place) in given.into_iter().filter(|(_, place)| !place.is_empty()) {
+        let folder = Folder::open(place)?;
+        let mut there = false;
+        for name in ["", "model.safetensors", "pytorch_model.bin"] {
+            there = there || folder.size(name).await.ok().flatten().is_some();
+        }
+        if !there {
+            let reason = "there is no file, and no folder with model.safetensors or pytorch_model.bin".into();
+            return Err(shards::Error::Value { name: key, value: place.clone(), reason }.into());
+        }
+    }
+    Ok(())
 }
 
 /// A checkpoint is gone on from with the knobs that it was written with, but for those that a person may turn.

@@ -20,6 +20,16 @@ pub enum CommittedError {
         /// The folder.
         path: String,
     },
+    /// Another Tandem wrote it.
+    #[error(
+        "checkpoint {path} has `version` {found}, this Tandem reads {VERSION}; use the Tandem that wrote it"
+    )]
+    Version {
+        /// The folder.
+        path: String,
+        /// Its version.
+        found: String,
+    },
     /// What lies in the store is not what was committed.
     #[error(
         "checkpoint {path} is damaged: {reason}; remove this folder to go on from the checkpoint before it"
@@ -63,12 +73,13 @@ pub async fn manifest(folder: &Folder) -> Result<Option<Manifest>, CommittedErro
     if digest(&bytes).as_bytes() != marker.trim_ascii() {
         return Err(damaged(format!("{MANIFEST} does not have the digest in {MARKER}")));
     }
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if manifest.version != VERSION {
-        let found = manifest.version;
-        return Err(damaged(format!("its version is {found}, this Tandem reads version {VERSION}")));
+    // The version first: another one may have other fields.
+    let fields: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let version = fields.get("version").cloned().unwrap_or_default();
+    if version != VERSION {
+        return Err(CommittedError::Version { path: folder.path_of(""), found: version.to_string() });
     }
-    Ok(Some(manifest))
+    serde_json::from_value(fields).map(Some).map_err(|e| damaged(format!("{MANIFEST}: {e}")))
 }
 
 /// The folder and manifest of the checkpoint that `location` names: a step's folder itself, or a run's output, whose newest

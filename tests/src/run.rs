@@ -94,6 +94,7 @@ impl Place {
             "model.preset=albef-tiny",
             "model.image_size=16",
             "model.vision_width=32",
+            "model.vision_hidden=128",
             "model.text_width=32",
             "model.text_hidden=64",
             "model.embed_width=16",

@@ -1,6 +1,6 @@
 //! What is typed after `tandem-worker`.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Trains as one of a run's workers, or evaluates what was trained.
@@ -41,6 +41,48 @@ pub enum Verb {
     /// Measures what a checkpoint has learned
     #[command(subcommand)]
     Eval(Eval),
+    /// Writes a checkpoint's weights for other tools
+    #[command(
+        after_help = "Formats:\n  albef        one .pth: the published ALBEF's state dict below `model`, student, teacher (*_m), queues and pointer; torch.load takes it with weights_only=True\n  safetensors  the same names in one safetensors file\n  hf           a folder with `text`, a BertModel of the text layers with its tokenizer, and `vision`, a ViTModel with its image processor\n\nA run begins with such weights by model.init (albef, safetensors), model.init_image and model.init_text (hf).\n\nExamples:\n  tandem export --checkpoint runs/demo --format albef --out demo.pth\n  tandem export --checkpoint runs/demo --format hf --weights teacher --out demo-hf"
+    )]
+    Export(Export),
+}
+
+/// Arguments of `export`; `tandem export` hands over to it.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// A run's output (its newest checkpoint is taken) or one of its checkpoints/step-* folders
+    #[arg(long, value_name = "LOCATION")]
+    pub checkpoint: String,
+    /// How to write it
+    #[arg(long)]
+    pub format: Format,
+    /// The file or folder to write; nothing may be there yet
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Whose weights the hf folders hold; the other formats hold both
+    #[arg(long, default_value = "student")]
+    pub weights: Which,
+}
+
+/// What weights are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The published ALBEF's `.pth`
+    Albef,
+    /// The same names in a safetensors file
+    Safetensors,
+    /// Hugging Face's folders
+    Hf,
+}
+
+/// Whose weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// The trained network's
+    Student,
+    /// The moving average's
+    Teacher,
 }
 
 /// What `tandem-worker eval` can do; `tandem eval` hands over to it.

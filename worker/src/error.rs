@@ -19,6 +19,45 @@ pub enum Error {
         /// Loss or gradient.
         what: &'static str,
     },
+    /// Something is where an export should go.
+    #[error("{0} is there already; remove it, or give another --out")]
+    Taken(String),
+    /// A choice that a format does not have.
+    #[error("--weights teacher is for --format hf; the other formats hold student and teacher")]
+    BothAlways,
+    /// An export can't be written.
+    #[error("{path} can't be written: {reason}")]
+    Output {
+        /// What was asked for.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// Weights can't be written in PyTorch's format.
+    #[error(transparent)]
+    Pth(#[from] crate::pth::PthError),
+    /// A file of weights can't be used.
+    #[error("the weights in {file} can't be used: {reason}")]
+    Pretrained {
+        /// Where it is.
+        file: String,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// A file's weights don't fit the model.
+    #[error(
+        "{count} keys of {file} do not fit the model:\n  {shown}\nif that is meant, say so: model.init_allow = {mend:?}",
+        count = reasons.len(),
+        shown = shown(reasons)
+    )]
+    Unfit {
+        /// Where it is.
+        file: String,
+        /// Every missing, unexpected or misshaped key.
+        reasons: Vec<String>,
+        /// Patterns that would accept them.
+        mend: Vec<String>,
+    },
     /// Ranks that should hold the same state don't.
     #[error(
         "step {step}: the ranks' states differ: {differences}; a device or its memory may be broken: replace that worker's host, and resume from the last checkpoint"
@@ -99,6 +138,14 @@ pub enum Error {
     System(String),
 }
 
+/// The first of many.
+fn shown(reasons: &[String]) -> String {
+    const SHOWN: usize = 40;
+    let more = reasons.len().saturating_sub(SHOWN);
+    let first = reasons.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
+    if more > 0 { format!("{first}\n  and {more} more") } else { first }
+}
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -109,16 +156,21 @@ impl Error {
             Self::Keys(_) | Self::Fingerprint { .. } | Self::Committed(_) | Self::Checkpoint { .. } => {
                 Exit::Data
             }
-            Self::NothingToEvaluate(_) => Exit::Data,
+            Self::NothingToEvaluate(_) | Self::Pretrained { .. } | Self::Unfit { .. } => Exit::Data,
             Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
             Self::Group(_) | Self::Over(_) => Exit::Lost,
             Self::Cuda(_) => Exit::Device,
             Self::Config(_) => Exit::Usage,
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
-            Self::Picture(_) => Exit::Output,
+            Self::Taken(_) | Self::BothAlways => Exit::Usage,
+            Self::Picture(_) | Self::Output { .. } => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
-            Self::NotFinite { .. } | Self::Drift { .. } | Self::Tensor(_) | Self::System(_) => Exit::Internal,
+            Self::Pth(_)
+            | Self::NotFinite { .. }
+            | Self::Drift { .. }
+            | Self::Tensor(_)
+            | Self::System(_) => Exit::Internal,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use worker::args::{Args, Verb};
-use worker::{eval, train};
+use worker::{eval, export, train};
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match (args.verb, args.train) {
         (Some(Verb::Eval(verb)), _) => eval::act(&verb, &mut std::io::stdout()),
+        (Some(Verb::Export(arguments)), _) => export::act(&arguments, &mut std::io::stdout()),
         (None, arguments) => train::work(&arguments),
     };
     match done {

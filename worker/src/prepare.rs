@@ -4,6 +4,7 @@ use crate::checkpoint;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::masking::Special;
+use crate::pretrained::Start;
 use crate::report::Outbox;
 use crate::session::Session;
 use crate::state::State;
@@ -85,7 +86,7 @@ async fn frozen(output: &Folder, config: &RunConfig, fingerprint: &str) -> Resul
     Ok(manifest)
 }
 
-/// The fresh state, or that of a committed checkpoint.
+/// The state before the first step, or that of a committed checkpoint.
 fn state(
     runtime: &Handle,
     config: &RunConfig,
@@ -93,13 +94,16 @@ fn state(
     resume: GlobalStep,
     device: Device,
 ) -> Result<State> {
-    let mut state = State::new(config, device)?;
-    if resume.0 > 0 {
-        let (folder, manifest) = runtime.block_on(checkpoint::manifest(&output.below(FOLDER), resume))?;
-        let (tensors, counters) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true))?;
-        state.restore(tensors, counters)?;
-        tracing::info!("went on from the checkpoint of step {resume}");
+    if resume.0 == 0 {
+        let start = runtime.block_on(Start::new(config))?;
+        start.report.iter().for_each(|line| tracing::info!("{line}"));
+        return Ok(State::begin(config, start.student, start.teacher, device));
     }
+    let mut state = State::new(config, device)?;
+    let (folder, manifest) = runtime.block_on(checkpoint::manifest(&output.below(FOLDER), resume))?;
+    let (tensors, counters) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true))?;
+    state.restore(tensors, counters)?;
+    tracing::info!("went on from the checkpoint of step {resume}");
     Ok(state)
 }
 

@@ -43,12 +43,18 @@ pub struct Counters {
 }
 
 impl State {
-    /// The state before the first step: fresh student, the teacher its copy.
+    /// The state before the first step, all of it drawn; the teacher is the student's copy.
     ///
     /// # Errors
     /// Those of tensor operations.
     pub fn new(config: &RunConfig, device: Device) -> Result<Self> {
-        let weights = Albef::fresh(&config.model, &config.objective, config.run.seed)?;
+        let student = Albef::fresh(&config.model, &config.objective, config.run.seed)?;
+        let teacher = student.copy_where(averaged);
+        Ok(Self::begin(config, student, teacher, device))
+    }
+
+    /// The state before the first step, with these weights.
+    pub fn begin(config: &RunConfig, student: Weights, teacher: Weights, device: Device) -> Self {
         let queue = Queue::new(
             config.objective.queue.into(),
             config.model.embed_width.into(),
@@ -56,8 +62,7 @@ impl State {
             config.run.seed,
             Kind::Float,
         );
-        let teacher = weights.copy_where(averaged);
-        Ok(Self::from_parts(weights, teacher, queue, config.optimizer.decay_positions, device))
+        Self::from_parts(student, teacher, queue, config.optimizer.decay_positions, device)
     }
 
     /// A state of given weights and queue, with fresh moments.

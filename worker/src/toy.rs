@@ -24,6 +24,7 @@ pub(crate) fn config(dropout: f64) -> RunConfig {
         image_size: 16,
         patch_size: 8,
         vision_width: 16,
+        vision_hidden: 64,
         vision_depth: 1,
         vision_heads: 2,
         text_width: 16,
@@ -36,6 +37,7 @@ pub(crate) fn config(dropout: f64) -> RunConfig {
         embed_width: 8,
         dropout,
         init_std: 0.2,
+        ..ModelSection::default()
     };
     let mut config = RunConfig { model, ..RunConfig::default() };
     config.objective.queue = 17;

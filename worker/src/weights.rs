@@ -16,6 +16,11 @@ impl Weights {
         Self(tensors)
     }
 
+    /// The tensors by name.
+    pub fn into_map(self) -> BTreeMap<String, Tensor> {
+        self.0
+    }
+
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)

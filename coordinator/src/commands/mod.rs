@@ -21,7 +21,8 @@ pub fn act(verb: Verb) -> Result<()> {
         Verb::Status(arguments) => runtime()?.block_on(operate::status(&arguments, out)),
         Verb::Checkpoint(arguments) => runtime()?.block_on(operate::checkpoint(&arguments, out)),
         Verb::Stop(arguments) => runtime()?.block_on(operate::stop(&arguments, out)),
-        Verb::Eval { arguments } => eval::hand_over(&arguments),
+        Verb::Eval { arguments } => eval::hand_over("eval", &arguments),
+        Verb::Export { arguments } => eval::hand_over("export", &arguments),
         Verb::Config(layers) => config::print(&layers, out),
         Verb::Data(verb) => runtime()?.block_on(data::act(verb, out)),
     }

@@ -101,6 +101,8 @@ sections! {
         vision_depth: u32 = 12,
         /// Attention heads of the image encoder.
         vision_heads: u32 = 12,
+        /// Width of the hidden layer of the image encoder's MLP.
+        vision_hidden: u32 = 3072,
         /// Width of the text and fusion layers.
         text_width: u32 = 768,
         /// Layers of the text encoder.
@@ -121,6 +123,14 @@ sections! {
         dropout: f64 = 0.1,
         /// Standard deviation of the first weights; published: 0.02.
         init_std: f64 = 0.02,
+        /// File with the weights of a whole ALBEF that the run begins with: safetensors or torch.save's, path or URL; empty draws them. See `tandem export`.
+        init: String = String::new(),
+        /// File or folder with an image encoder to begin with: DeiT or another ViT of timm, or Hugging Face's ViT.
+        init_image: String = String::new(),
+        /// File or folder with a BERT of Hugging Face to begin with: its first layers become the text encoder, the next the fusion layers.
+        init_text: String = String::new(),
+        /// Keys of those files that may be missing (drawn), unexpected (left out) or misshaped (drawn), with `*` for anything; all others are refused.
+        init_allow: Vec<String> = Vec::new(),
     }
     /// ALBEF's losses.
     objective: ObjectiveSection {

@@ -81,6 +81,7 @@ impl RunConfig {
             ("vision_depth", model.vision_depth),
             ("text_depth", model.text_depth),
             ("fusion_depth", model.fusion_depth),
+            ("vision_hidden", model.vision_hidden),
             ("text_hidden", model.text_hidden),
             ("vocabulary", model.vocabulary),
             ("embed_width", model.embed_width),

@@ -56,6 +56,15 @@ impl Tokenizer {
         Self::from_bytes(&bytes, location)
     }
 
+    /// The whole pipeline as a `tokenizer.json`: the same ids for a caption that has been [`clean`]ed.
+    ///
+    /// # Errors
+    /// None in practice: what was read can be written.
+    pub fn to_json(&self) -> Result<String> {
+        let failed = |reason: String| Error::Tokenizer { file: "tokenizer.json".into(), reason };
+        self.engine.to_string(true).map_err(|e| failed(e.to_string()))
+    }
+
     /// Reads a `tokenizer.json`, or a `vocab.txt` with one token a line (uncased BERT). `name` is for messages.
     ///
     /// # Errors

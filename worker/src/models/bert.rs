@@ -7,7 +7,8 @@ use crate::weights::{Init, Scope};
 use proto::config::ModelSection;
 use tch::{Kind, Tensor};
 
-const EPS: f64 = 1e-12;
+/// Epsilon of the LayerNorms.
+pub(crate) const EPS: f64 = 1e-12;
 /// What a padded token's attention score is lowered by, as published.
 const MASKED: f64 = -10_000.0;
 

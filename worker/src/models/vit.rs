@@ -6,18 +6,20 @@ use crate::weights::{Init, Scope};
 use proto::config::ModelSection;
 use tch::Tensor;
 
-const EPS: f64 = 1e-6;
-const MLP_RATIO: i64 = 4;
+/// Epsilon of the LayerNorms.
+pub(crate) const EPS: f64 = 1e-6;
 
 /// The sizes of a [`Vit`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Side of the square image, in pixels.
-    pub image_size: i64,
+    /// Patches from top to bottom and from left to right.
+    pub grid: (i64, i64),
     /// Side of a patch, in pixels.
     pub patch_size: i64,
     /// Width of the tokens.
     pub width: i64,
+    /// Width of the MLP's hidden layer.
+    pub hidden: i64,
     /// Number of blocks.
     pub depth: i64,
     /// Attention heads.
@@ -29,10 +31,12 @@ pub struct Config {
 impl Config {
     /// The image encoder of a run.
     pub fn new(model: &ModelSection) -> Self {
+        let side = i64::from(model.image_size / model.patch_size.max(1));
         Self {
-            image_size: model.image_size.into(),
+            grid: (side, side),
             patch_size: model.patch_size.into(),
             width: model.vision_width.into(),
+            hidden: model.vision_hidden.into(),
             depth: model.vision_depth.into(),
             heads: model.vision_heads.into(),
             init_std: model.init_std,
@@ -56,7 +60,7 @@ impl Vit {
     /// Takes its parameters from `scope`.
     pub fn new(config: &Config, scope: &Scope<'_>) -> Self {
         let (width, patch) = (config.width, config.patch_size);
-        let patches = (config.image_size / patch).pow(2);
+        let patches = config.grid.0 * config.grid.1;
         let bound = Init::Uniform(1.0 / ((3 * patch * patch) as f64).sqrt());
         let proj = scope.at("patch_embed.proj");
         Self {
@@ -107,8 +111,8 @@ impl Block {
             qkv: linear("attn.qkv", width, 3 * width),
             proj: linear("attn.proj", width, width),
             norm2: LayerNorm::new(&scope.at("norm2"), width, EPS),
-            fc1: linear("mlp.fc1", width, MLP_RATIO * width),
-            fc2: linear("mlp.fc2", MLP_RATIO * width, width),
+            fc1: linear("mlp.fc1", width, config.hidden),
+            fc2: linear("mlp.fc2", config.hidden, width),
         }
     }
 

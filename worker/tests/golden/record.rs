@@ -44,6 +44,7 @@ pub(crate) fn model() -> ModelSection {
         image_size: 32,
         patch_size: 8,
         vision_width: 32,
+        vision_hidden: 128,
         vision_depth: 2,
         vision_heads: 2,
         text_width: 32,
@@ -56,6 +57,7 @@ pub(crate) fn model() -> ModelSection {
         embed_width: 16,
         dropout: 0.0,
         init_std: 0.02,
+        ..ModelSection::default()
     }
 }
 
