@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(torch==2.13.0 transformers==5.24.0 safetensors==0.8.0 numpy==2.4.6)
+packages=(torch==2.13.0 transformers==5.24.0 safetensors==0.8.0 numpy==2.4.6 pillow==13.0.0)
 cache=${TANDEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem}
 
 fail() { printf 'interop: %s\n' "$*" >&2; exit 1; }

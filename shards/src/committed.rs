@@ -136,6 +136,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn another_version_or_field_is_refused_by_name() {
+        let disk = tempfile::tempdir().unwrap();
+        let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();
+        let manifest = |change: fn(&mut serde_json::Value)| {
+            let mut manifest = serde_json::json!({
+                "version": VERSION, "run": "r", "generation": 1, "step": 4, "config": "", "dataset": "", "state": {}, "parts": []
+            });
+            change(&mut manifest);
+            manifest.to_string().into_bytes()
+        };
+        let cases: [(fn(&mut serde_json::Value), &str); 3] = [
+            (|m| m["version"] = 99.into(), "`version` 99, this Tandem reads"),
+            (|m| m["colour"] = 1.into(), "unknown field `colour`"),
+            (|m| drop(m.as_object_mut().unwrap().remove("dataset")), "missing field `dataset`"),
+        ];
+        for (change, told) in cases {
+            let bytes = manifest(change);
+            folder.put(MARKER, digest(&bytes).into_bytes()).await.unwrap();
+            folder.put(MANIFEST, bytes).await.unwrap();
+            let error = super::manifest(&folder).await.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_part_with_one_flipped_byte_or_none_is_damaged() {
         let disk = tempfile::tempdir().unwrap();
         let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();

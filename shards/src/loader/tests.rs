@@ -72,6 +72,31 @@ fn batches(set: &Set, lanes: Range<u32>, from: u64, count: usize) -> Vec<Batch> 
 }
 
 #[test]
+fn rows_with_the_same_caption_or_image_are_told() {
+    let disk = tempfile::tempdir().unwrap();
+    let same = synth::encode_jpeg(&synth::pair(1, 0, 24).0, 80).unwrap();
+    let set = dataset(disk.path(), 24, |row, pair| {
+        if row % 2 == 0 {
+            pair.caption = Some(format!("Pair no, {}", if row % 4 == 0 { "one." } else { "one" }));
+        }
+        if row % 3 == 0 {
+            pair.image = same.clone();
+        }
+    });
+    for batch in batches(&set, 0..LANES, 0, 2) {
+        let all: Vec<(u64, [i64; 2])> =
+            batch.rows.iter().map(|(_, row)| *row).zip(batch.identities.clone()).collect();
+        for (row, [caption, image]) in &all {
+            for (other, [their_caption, their_image]) in all.iter().filter(|(other, _)| other != row) {
+                let both = |of: u64| row % of == 0 && other % of == 0;
+                assert!(!both(2) || caption == their_caption, "rows {row} and {other}");
+                assert_eq!(image == their_image, both(3), "rows {row} and {other}");
+            }
+        }
+    }
+}
+
+#[test]
 fn batches_hold_what_the_order_says() {
     let disk = tempfile::tempdir().unwrap();
     let set = dataset(disk.path(), 50, |_, _| ());

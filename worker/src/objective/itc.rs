@@ -1,4 +1,4 @@
-//! Image–text contrastive learning with momentum distillation (Li et al., 2021, section 3.2 and equation 6).
+//! Image–text contrastive learning with momentum distillation (Li et al., 2021, sections 3.2 and 3.3, equations 1, 2 and 6).
 //!
 //! Queries are the student's features of this rank's pairs, keys the teacher's of the batch and of the queue. The target of a query
 //! is `alpha` times the teacher's softmax plus `1 - alpha` times its own pair.

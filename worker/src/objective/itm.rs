@@ -1,4 +1,4 @@
-//! Image–text matching with hard negatives (Li et al., 2021, section 3.4).
+//! Image–text matching with hard negatives (Li et al., 2021, section 3.2, equation 4).
 
 use super::duplicates::same;
 use tch::{Kind, Tensor};

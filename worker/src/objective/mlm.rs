@@ -1,4 +1,4 @@
-//! Masked language modelling with momentum distillation (Li et al., 2021, sections 3.3 and 3.5, equation 7).
+//! Masked language modelling with momentum distillation (Li et al., 2021, sections 3.2 and 3.3, equations 3 and 7).
 
 use tch::{Kind, Tensor};
 

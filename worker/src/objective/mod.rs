@@ -1,4 +1,4 @@
-//! ALBEF's three losses (Li et al., 2021, sections 3.2 to 3.4), each as a sum over this rank's rows, so that ranks with
+//! ALBEF's three losses (Li et al., 2021, section 3.2), each as a sum over this rank's rows, so that ranks with
 //! different counts add up to one mean.
 
 mod duplicates;
