@@ -137,16 +137,17 @@ mod tests {
 
     #[tokio::test]
     async fn another_version_or_field_is_refused_by_name() {
+        type Change = fn(&mut serde_json::Value);
         let disk = tempfile::tempdir().unwrap();
         let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();
-        let manifest = |change: fn(&mut serde_json::Value)| {
+        let manifest = |change: Change| {
             let mut manifest = serde_json::json!({
                 "version": VERSION, "run": "r", "generation": 1, "step": 4, "config": "", "dataset": "", "state": {}, "parts": []
             });
             change(&mut manifest);
             manifest.to_string().into_bytes()
         };
-        let cases: [(fn(&mut serde_json::Value), &str); 3] = [
+        let cases: [(Change, &str); 3] = [
             (|m| m["version"] = 99.into(), "`version` 99, this Tandem reads"),
             (|m| m["colour"] = 1.into(), "unknown field `colour`"),
             (|m| drop(m.as_object_mut().unwrap().remove("dataset")), "missing field `dataset`"),

@@ -2,8 +2,8 @@
 //! `torch.load` takes it with `weights_only=True`.
 //!
 //! A file is a zip of stored entries: a pickle `data.pkl` that describes objects, and the bytes of each storage. A pickle is a program
-//! that may call anything; here a stack machine only notes what it would call ([`pickle`]), and tensors are built from the notes
-//! of three known functions ([`tensors`]). Whatever else is called stays a name.
+//! that may call anything; here a stack machine only notes what it would call (`pickle.rs`), and tensors are built from the notes
+//! of three known functions (`tensors.rs`). Whatever else is called stays a name.
 
 mod archive;
 mod pickle;

@@ -42,7 +42,7 @@ impl Trainer {
     }
 
     /// The first pass: student and teacher of all pairs. The student's are leaves of a new graph.
-    fn encode_parts(&self, inputs: &Inputs, parts: &[Range<i64>]) -> Result<(Encoded, Encoded)> {
+    pub(super) fn encode_parts(&self, inputs: &Inputs, parts: &[Range<i64>]) -> Result<(Encoded, Encoded)> {
         let (mut students, mut teachers) = (Vec::new(), Vec::new());
         for (range, number) in parts.iter().zip(0..) {
             self.seed_dropout(number);
