@@ -110,6 +110,7 @@ impl Place {
             "checkpoint.every=4",
             "metrics.every=1",
             "cluster.heartbeat_ms=50",
+            "cluster.compare_every=3",
             "run.workers=2",
         ];
         let sets = given.iter().map(String::as_str).chain(fixed).chain(sets.iter().copied());
