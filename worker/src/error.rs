@@ -46,9 +46,9 @@ pub enum Error {
     },
     /// A file's weights don't fit the model.
     #[error(
-        "{count} keys of {file} do not fit the model:\n  {shown}\nif that is meant, say so: model.init_allow = {mend:?}",
+        "{count} keys of {file} do not fit the model; if that is meant, say so with model.init_allow = {mend:?}:\n  {all}",
         count = reasons.len(),
-        shown = shown(reasons)
+        all = reasons.join("\n  ")
     )]
     Unfit {
         /// Where it is.
@@ -136,14 +136,6 @@ pub enum Error {
     /// A local resource that should be there is not.
     #[error("{0}")]
     System(String),
-}
-
-/// The first of many.
-fn shown(reasons: &[String]) -> String {
-    const SHOWN: usize = 40;
-    let more = reasons.len().saturating_sub(SHOWN);
-    let first = reasons.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
-    if more > 0 { format!("{first}\n  and {more} more") } else { first }
 }
 
 /// Shorthand for results of this crate.

@@ -21,6 +21,9 @@ impl Service {
     }
 }
 
+/// Characters of a reason that are kept.
+const LONGEST_REASON: usize = 1_000;
+
 #[tonic::async_trait]
 impl Membership for Service {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
@@ -98,5 +101,9 @@ impl Membership for Service {
 /// A reason stays a sentence in logs and tables, whatever a worker sends.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(2_000).collect()
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST_REASON) {
+        None => line,
+        Some((end, _)) => format!("{} … (the worker's log has all of it)", &line[..end]),
+    }
 }
