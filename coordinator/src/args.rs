@@ -70,10 +70,15 @@ pub enum Data {
     /// Draws image–text pairs, such as \"a small red circle left of a large blue square\"
     Synth(Synth),
     /// Reads the footers of a dataset's files into an index, which later starts read instead
-    Index {
-        /// The dataset
-        location: String,
-    },
+    #[command(
+        after_help = "Call it again when it was broken off or files have changed: only what is new is read.\n\nExamples:\n  tandem data index s3://bucket/pairs --set 'data.filter=[\"similarity >= 0.3\"]'\n  tandem data index https://host/0.parquet https://host/1.parquet --out pairs.index   # then data.index=pairs.index"
+    )]
+    Index(Index),
+    /// Shows which rank reads which row in a step
+    #[command(
+        after_help = "Seed, lanes, window and batch are those of the run: give them with --set.\n\nExample:\n  tandem data order --manifest runs/demo/dataset.index --step 1000 --world 4 --set run.seed=1 --set optimizer.batch=128"
+    )]
+    Order(Order),
     /// Shows schema, row groups and some captions, and draws a contact sheet
     Inspect(Inspect),
     /// Decodes every row and lists what can't be used; exits with 65 if there is any
@@ -136,6 +141,37 @@ pub struct Source {
     /// The dataset
     pub location: String,
     /// Overrides a knob, such as data.caption_column; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// Arguments of `tandem data index`.
+#[derive(Debug, clap::Args)]
+pub struct Index {
+    /// Folders, files, globs or URLs of the dataset
+    #[arg(required = true)]
+    pub locations: Vec<String>,
+    /// Overrides a knob, such as data.filter; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Where the index goes; without it, into the only location's folder
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
+}
+
+/// Arguments of `tandem data order`.
+#[derive(Debug, clap::Args)]
+pub struct Order {
+    /// A dataset, or the index of one (*.index)
+    #[arg(long, value_name = "LOCATION")]
+    pub manifest: String,
+    /// Committed updates before the step
+    #[arg(long, value_name = "STEP")]
+    pub step: u64,
+    /// Number of workers
+    #[arg(long, value_name = "N")]
+    pub world: u32,
+    /// Overrides a knob, such as run.seed; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
 }

@@ -17,6 +17,7 @@ use shards::{
     committed,
     image::check_operations,
     manifest::{FROZEN, Manifest},
+    order::{Order, OrderSpec},
     reader::Reader,
     store::{Folder, absolute, local_path},
     text::Tokenizer,
@@ -76,7 +77,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         return Err(Error::Exists { output: config.run.output, step: found.step });
     }
     let manifest = check_data(&config).await?;
-    let fingerprint = manifest.fingerprint()?;
+    let fingerprint = manifest.fingerprint();
     let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
     if from.0 == 0 {
         check_weights(&config).await?;
@@ -136,7 +137,11 @@ fn settle(mut config: RunConfig) -> Result<RunConfig> {
     let given = [&mut model.init, &mut model.init_image, &mut model.init_text]
         .into_iter()
         .filter(|place| !place.is_empty());
-    for place in [&mut data.train, &mut text.tokenizer, &mut run.output].into_iter().chain(given) {
+    let sources = data.source.iter_mut().flat_map(|source| source.location.all_mut());
+    let index = Some(&mut data.index).filter(|index| !index.is_empty());
+    let named = [&mut text.tokenizer, &mut run.output].into_iter().chain(given).chain(index);
+    let train = data.train.all_mut().iter_mut().filter(|place| !place.is_empty());
+    for place in named.chain(train).chain(sources) {
         *place = absolute(place)?;
     }
     Ok(config)
@@ -147,20 +152,22 @@ fn scratch(config: &RunConfig) -> PathBuf {
     local_path(&config.run.output).unwrap_or_else(|| PathBuf::from("runs").join(&config.run.name))
 }
 
-async fn check_data(config: &RunConfig) -> Result<Manifest> {
+/// What the order of a run depends on beside its dataset.
+pub(crate) fn order_spec(config: &RunConfig) -> OrderSpec {
+    let (lanes, window) = (config.data.lanes, config.data.window);
+    OrderSpec { seed: config.run.seed, lanes, window, batch: config.optimizer.batch }
+}
+
+async fn check_data(config: &RunConfig) -> Result<Arc<Manifest>> {
     check_operations(&config.augment).map_err(shards::Error::from)?;
     let entries = Tokenizer::open(&config.text.tokenizer).await?.vocabulary();
     if entries != config.model.vocabulary {
         let (file, vocabulary) = (config.text.tokenizer.clone(), config.model.vocabulary);
         return Err(Error::Vocabulary { file, entries, vocabulary });
     }
-    let manifest = Manifest::open(&config.data.train).await?;
-    Reader::new(&config.data.train, &config.data, &manifest)?.columns().await?;
-    let (rows, lanes) = (manifest.rows(), config.data.lanes);
-    if rows < u64::from(lanes) {
-        let reason = format!("the dataset has only {rows} rows; choose fewer lanes");
-        return Err(shards::Error::Value { name: "data.lanes", value: lanes.to_string(), reason }.into());
-    }
+    let manifest = Arc::new(Manifest::open(&config.data).await?);
+    Reader::new(manifest.clone())?.columns().await?;
+    Order::of(&manifest, order_spec(config)).check()?;
     Ok(manifest)
 }
 
@@ -205,12 +212,12 @@ fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -> Result<()
 /// The dataset of a run stays what it was at the run's start.
 async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, from: GlobalStep) -> Result<()> {
     let frozen = if from.0 > 0 { output.get(FROZEN).await? } else { None };
-    let Some(bytes) = frozen else { return Ok(output.put(FROZEN, manifest.to_json()?).await?) };
-    let frozen = Manifest::from_json(&bytes, &output.path_of(FROZEN))?;
+    let Some(bytes) = frozen else { return Ok(output.put(FROZEN, manifest.to_bytes()?).await?) };
+    let frozen = Manifest::from_bytes(bytes, &output.path_of(FROZEN))?;
     match frozen.difference(manifest) {
         None => Ok(()),
         Some(difference) => Err(shards::Error::Changed {
-            location: config.data.train.clone(),
+            location: config.data.train.to_string(),
             difference,
             mend: "a run keeps its dataset: put it back as it was, or start another run with another run.output",
         }

@@ -33,10 +33,14 @@ pub enum Error {
         example: String,
     },
     /// Parquet files without a row.
-    #[error("the dataset at {location} has no rows")]
+    #[error(
+        "the dataset at {location} has no rows that can be used: {stored} are stored, and data.filter lets none pass"
+    )]
     NoRows {
         /// As configured.
         location: String,
+        /// Rows in the files.
+        stored: u64,
     },
     /// A file that is no parquet, or a broken one.
     #[error(
@@ -71,6 +75,18 @@ pub enum Error {
         difference: String,
         /// What to do.
         mend: &'static str,
+    },
+    /// An index that was made with another filter.
+    #[error(
+        "the index of {location} was made with the filter {was:?}, data.filter is {is:?}; ask for the same, or make it anew with `tandem data index`"
+    )]
+    Filtered {
+        /// As configured.
+        location: String,
+        /// The index's conditions.
+        was: Vec<String>,
+        /// Those of the configuration.
+        is: Vec<String>,
     },
     /// An index that can't be understood.
     #[error("the index {file} is no index of this Tandem: {reason}; make it anew with `tandem data index`")]
@@ -158,6 +174,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the reader of parquet says of a file: the store's trouble, or the file's.
+    pub(crate) fn parquet(file: &str, error: parquet::errors::ParquetError) -> Self {
+        match error {
+            parquet::errors::ParquetError::External(source) => match source.downcast::<StoreError>() {
+                Ok(error) => Self::Store(*error),
+                Err(other) => Self::Parquet { file: file.into(), reason: other.to_string() },
+            },
+            other => Self::Parquet { file: file.into(), reason: other.to_string() },
+        }
+    }
+
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {

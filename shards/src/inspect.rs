@@ -3,8 +3,8 @@
 use crate::{
     error::Result,
     image::{RgbImage, decode},
-    manifest::Manifest,
-    reader::Reader,
+    manifest::RowPlace,
+    reader::{Reader, Row},
 };
 use proto::config::DataSection;
 
@@ -26,8 +26,8 @@ pub struct Inspection {
 pub struct Sample {
     /// The manifest's number of the row.
     pub row: u64,
-    /// The caption; none when it is null.
-    pub caption: Option<String>,
+    /// The captions; none when it is null.
+    pub captions: Vec<String>,
     /// The image, or why there is none.
     pub image: std::result::Result<RgbImage, String>,
 }
@@ -36,30 +36,38 @@ pub struct Sample {
 ///
 /// # Errors
 /// A dataset that can't be opened or read, and missing columns. An image that can't be decoded is told in its sample.
-pub async fn inspect(
-    location: &str,
-    data: &DataSection,
-    manifest: &Manifest,
-    samples: u32,
-) -> Result<Inspection> {
-    let reader = Reader::new(location, data, manifest)?;
+pub async fn inspect(reader: &Reader, data: &DataSection, samples: u32) -> Result<Inspection> {
+    let manifest = reader.manifest();
     let columns = reader.columns().await?;
     let count = u64::from(samples).min(manifest.rows());
     let mut shown = Vec::new();
     for number in 0..count {
         let row = number * manifest.rows() / count;
-        let Some((_, _, group, at)) = manifest.place(row) else { continue };
+        let Some(RowPlace { group, row: at, .. }) = manifest.place(row) else { continue };
         let fetched = reader.fetch(group, at..at + 1).await?;
         let found = fetched.get(at);
-        let bytes = found.and_then(|row| row.image).ok_or_else(|| "the image is null".to_owned());
-        let image = bytes.and_then(|bytes| decode(bytes, data.max_pixels).map_err(|e| e.to_string()));
-        shown.push(Sample { row, caption: found.and_then(|row| row.caption).map(str::to_owned), image });
+        let captions = found.iter().flat_map(|row| row.captions.iter().map(str::to_owned));
+        shown.push(Sample { row, captions: captions.collect(), image: picture(found, data) });
     }
-    let rows = || manifest.row_groups().map(|(_, _, group)| group.rows);
+    let rows = || manifest.row_groups().iter().map(|group| group.rows);
     Ok(Inspection {
         columns,
         group_rows: (rows().min().unwrap_or(0), rows().max().unwrap_or(0)),
         bytes: manifest.files().iter().map(|file| file.size).sum(),
         samples: shown,
     })
+}
+
+/// The row's image, or what there is instead.
+fn picture(row: Option<Row<'_>>, data: &DataSection) -> std::result::Result<RgbImage, String> {
+    let row = row.ok_or("the row is not where its row group's footer says")?;
+    if let Some(reason) = row.broken {
+        return Err(reason.into());
+    }
+    if let Some(features) = row.features {
+        let count = features.values().map_or(0, |values| values.len());
+        return Err(format!("{count} features"));
+    }
+    let bytes = row.image.ok_or("the image is null")?;
+    decode(bytes, data.max_pixels).map_err(|e| e.to_string())
 }

@@ -5,6 +5,7 @@
 mod columns;
 pub mod committed;
 pub mod error;
+pub mod filter;
 pub mod identity;
 pub mod image;
 pub mod import;

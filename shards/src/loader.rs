@@ -105,17 +105,13 @@ impl Loader {
     ///
     /// # Errors
     /// Fewer rows than lanes, an unknown operation of the augmentation, threads that can't be started.
-    pub fn start(spec: LoaderSpec, manifest: &Manifest, tokenizer: Tokenizer) -> Result<Self> {
-        if manifest.rows() < u64::from(spec.data.lanes) {
-            let reason = format!("the dataset has only {} rows; choose fewer lanes", manifest.rows());
-            return Err(Error::Value { name: "data.lanes", value: spec.data.lanes.to_string(), reason });
-        }
+    pub fn start(spec: LoaderSpec, manifest: Arc<Manifest>, tokenizer: Tokenizer) -> Result<Self> {
         check_operations(&spec.augment)?;
         let broken = |e: &dyn std::fmt::Display| Error::Thread(e.to_string());
-        let reader = Arc::new(Reader::new(&spec.data.train, &spec.data, manifest)?);
-        let rows: Vec<u32> = manifest.row_groups().map(|(_, _, group)| group.rows).collect();
         let (lanes, window) = (spec.data.lanes, spec.data.window);
-        let order = Order::new(&rows, OrderSpec { seed: spec.seed, lanes, window, batch: spec.batch });
+        let order = Order::of(&manifest, OrderSpec { seed: spec.seed, lanes, window, batch: spec.batch });
+        order.check()?;
+        let reader = Arc::new(Reader::new(manifest)?);
         let fetch = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fetch")

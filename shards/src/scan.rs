@@ -2,7 +2,6 @@
 
 use crate::{
     error::Result,
-    manifest::Manifest,
     reader::{Reader, Row, Rows},
 };
 use futures::StreamExt;
@@ -48,21 +47,20 @@ impl Scanned {
 ///
 /// # Errors
 /// What `visit` returns.
-pub async fn scan(
-    reader: &Reader,
-    manifest: &Manifest,
-    mut visit: impl FnMut(Scanned) -> Result<()>,
-) -> Result<()> {
+pub async fn scan(reader: &Reader, mut visit: impl FnMut(Scanned) -> Result<()>) -> Result<()> {
     let mut first_row = 0;
-    let groups = (0..).zip(manifest.row_groups()).map(|(id, (file, row_group, group))| {
+    let manifest = reader.manifest();
+    let groups = manifest.files().iter().flat_map(|file| file.groups.clone().map(move |id| (file, id)));
+    let groups = groups.map(|(file, id)| {
+        let count = manifest.row_groups()[id as usize].rows;
         let first = first_row;
-        first_row += u64::from(group.rows);
+        first_row += u64::from(count);
         async move {
-            let rows = reader.fetch(RowGroupId(id), 0..group.rows).await;
-            Scanned { file: file.path.clone(), row_group, first_row: first, count: group.rows, rows }
+            let rows = reader.fetch(RowGroupId(id), 0..count).await;
+            let row_group = (id - file.groups.start) as usize;
+            Scanned { file: manifest.name(file), row_group, first_row: first, count, rows }
         }
     });
-    let groups: Vec<_> = groups.collect();
     let mut fetched = futures::stream::iter(groups).buffered(AHEAD);
     while let Some(scanned) = fetched.next().await {
         visit(scanned)?;

@@ -3,8 +3,7 @@
 use crate::{
     error::Result,
     image::decode,
-    manifest::Manifest,
-    reader::{Reader, Row},
+    reader::{Features, Reader, Row},
     scan::{Scanned, scan},
     text::clean,
 };
@@ -34,12 +33,10 @@ pub struct Broken {
 /// # Errors
 /// A dataset that can't be opened; files and rows that are broken are what is returned.
 pub async fn verify(
-    location: &str,
+    reader: &Reader,
     data: &DataSection,
-    manifest: &Manifest,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Broken>> {
-    let reader = Reader::new(location, data, manifest)?;
     reader.columns().await?;
     let mut broken = Vec::new();
     let visit = |group: Scanned| {
@@ -62,17 +59,36 @@ pub async fn verify(
         progress(group.first_row + u64::from(group.count));
         Ok(())
     };
-    scan(&reader, manifest, visit).await?;
+    scan(reader, visit).await?;
     Ok(broken)
 }
 
 /// Why training can't use the row, if it can't.
 fn fault(row: Row<'_>, max_pixels: u64) -> Option<String> {
-    let image = row.image.map(|bytes| decode(bytes, max_pixels));
-    match (image, row.caption.map(clean)) {
-        (None, _) => Some("its image is null".into()),
-        (Some(Err(error)), _) => Some(error.to_string()),
-        (_, None) => Some("its caption is null".into()),
-        (_, Some(words)) => words.is_empty().then(|| "its caption has no words".into()),
+    if let Some(reason) = row.broken {
+        return Some(reason.into());
+    }
+    let seen = match (row.image, row.features) {
+        (Some(bytes), _) => decode(bytes, max_pixels).map(drop).map_err(|e| e.to_string()),
+        (None, Some(features)) => whole(&features),
+        (None, None) => Err("its image is null".into()),
+    };
+    // Each of several captions comes in some epoch.
+    let words = |number| match row.captions.get(number).map(clean) {
+        None => Some("its caption is null"),
+        Some(words) => words.is_empty().then_some("its caption has no words"),
+    };
+    let said = (0..row.captions.len().max(1)).find_map(words);
+    seen.err().or_else(|| said.map(str::to_owned))
+}
+
+fn whole(features: &Features<'_>) -> std::result::Result<(), String> {
+    match features.values() {
+        None => Err("one of its features is null".into()),
+        Some(values) if values.is_empty() => Err("it has no features".into()),
+        Some(values) if !values.iter().all(|value| value.is_finite()) => {
+            Err("one of its features is not finite".into())
+        }
+        Some(_) => Ok(()),
     }
 }

@@ -65,7 +65,7 @@ fn a_run_ends_with_its_checkpoint_its_metrics_and_a_summary_and_is_scored() {
     assert!(err.contains("coordinator at http://127.0.0.1:"), "{err}");
     let steps: Vec<u64> = place.metrics("out").iter().filter_map(|line| line["step"].as_u64()).collect();
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
-    for file in ["curves.png", "config.toml", "dataset.json", "tensorboard", "logs/worker-1.log"] {
+    for file in ["curves.png", "config.toml", "dataset.index", "tensorboard", "logs/worker-1.log"] {
         assert!(fs::exists(place.path(&format!("out/{file}"))).unwrap(), "{file} is missing");
     }
     assert!(image::open(place.path("out/curves.png")).unwrap().width() > 300);

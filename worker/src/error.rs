@@ -85,7 +85,7 @@ pub enum Error {
     Data(#[from] shards::Error),
     /// The dataset is not the run's.
     #[error(
-        "the run's dataset.json has fingerprint {found}, the coordinator says {expected}: is run.output = {output} the same place on all machines?"
+        "the run's dataset.index has fingerprint {found}, the coordinator says {expected}: is run.output = {output} the same place on all machines?"
     )]
     Fingerprint {
         /// Of the file.

@@ -55,7 +55,8 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
 
     let state = state(&runtime, &config, &output, resume, device)?;
     let lanes = lanes_of(rank, world, config.data.lanes);
-    let loader = Loader::start(loader_spec(&config, lanes, resume, threads), &manifest, tokenizer)?;
+    let steps_per_epoch = manifest.rows() as f64 / f64::from(config.optimizer.batch);
+    let loader = Loader::start(loader_spec(&config, lanes, resume, threads), manifest, tokenizer)?;
     let spec = GroupSpec {
         rank: rank.0,
         world_size: world.0,
@@ -66,7 +67,6 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
     tracing::info!("meeting the other ranks on {}, with {threads} thread(s) on {device:?}", spec.interface);
     let group = Group::new(spec, Arc::new(session.store()))?;
     session.guard(group.abort_handle()?);
-    let steps_per_epoch = manifest.rows() as f64 / f64::from(config.optimizer.batch);
     let trainer = Trainer::new(&config, special, steps_per_epoch, state, group)?;
     let outbox = Outbox::start(&runtime, session.voice(), output.below(FOLDER), rank.0, world.0);
     let counts = counts(&config, world);
@@ -74,16 +74,16 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
 }
 
 /// The run's dataset as the coordinator froze it.
-async fn frozen(output: &Folder, config: &RunConfig, fingerprint: &str) -> Result<Manifest> {
+async fn frozen(output: &Folder, config: &RunConfig, fingerprint: &str) -> Result<Arc<Manifest>> {
     let name = output.path_of(FROZEN);
     let found = output.get(FROZEN).await?.unwrap_or_default();
-    let manifest = Manifest::from_json(&found, &name)?;
-    let found = manifest.fingerprint()?;
+    let manifest = Manifest::from_bytes(found, &name)?;
+    let found = manifest.fingerprint();
     if found != fingerprint {
         let (expected, output) = (fingerprint.into(), config.run.output.clone());
         return Err(Error::Fingerprint { found, expected, output });
     }
-    Ok(manifest)
+    Ok(Arc::new(manifest))
 }
 
 /// The state before the first step, or that of a committed checkpoint.

@@ -1,6 +1,8 @@
 //! `tandem data`: datasets made, indexed, shown and checked.
 
+mod index;
 mod make;
+mod order;
 #[cfg(test)]
 mod tests;
 
@@ -10,18 +12,20 @@ use crate::{
     args::{Data, Inspect, Source, Vocabulary},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use proto::{RunConfig, config};
+use proto::{
+    RunConfig,
+    config::{self, DataSection},
+};
 use shards::{
     inspect::{Inspection, Sample, inspect},
-    manifest::{INDEX, Manifest},
+    manifest::Manifest,
     picture::{contact_sheet, write_png},
     reader::Reader,
     scan::{Scanned, scan},
-    store::Folder,
     text::{Tokenizer, train},
     verify::verify,
 };
-use std::{fs, io::Write};
+use std::{fs, io::Write, sync::Arc};
 
 /// Pictures in a row of a contact sheet.
 const SHEET_COLUMNS: u32 = 6;
@@ -34,34 +38,38 @@ pub(super) async fn act(verb: Data, out: &mut impl Write) -> Result<()> {
     match verb {
         Data::Import(arguments) => make::import(&arguments, out).await,
         Data::Synth(arguments) => make::synth(&arguments, out).await,
-        Data::Index { location } => index(&location, out).await,
+        Data::Index(arguments) => index::index(&arguments, out).await,
+        Data::Order(arguments) => order::order(&arguments, out).await,
         Data::Inspect(arguments) => look(&arguments, out).await,
         Data::Verify(source) => check(&source, out).await,
         Data::Tokenizer(arguments) => vocabulary(&arguments, out).await,
     }
 }
 
-async fn index(location: &str, out: &mut impl Write) -> Result<()> {
-    let manifest = Manifest::index(location).await?;
-    let folder = Folder::open(location)?;
-    folder.put(INDEX, manifest.to_json()?).await?;
-    say(out, &format!("{}\nwritten: {}\n", summary(&manifest), folder.path_of(INDEX)))
+/// The knobs of a dataset that is only read: the dataset's own location, and what `--set` gives.
+fn knobs(location: &str, sets: &[String]) -> Result<RunConfig> {
+    let mut config = config::resolve(
+        "defaults",
+        "",
+        &[sets, &["data.train=.".into(), "text.tokenizer=none".into()]].concat(),
+    )?;
+    config.data.train = location.into();
+    Ok(config)
 }
 
-/// The knobs of a dataset that is only read: the dataset's own location, and what `--set` gives.
-fn knobs(source: &Source) -> Result<RunConfig> {
-    let given = [format!("data.train={}", source.location), "text.tokenizer=none".into()];
-    Ok(config::resolve("defaults", "", &[source.sets.as_slice(), given.as_slice()].concat())?)
+/// A reader of the dataset, and how it is read.
+async fn open(source: &Source) -> Result<(Reader, DataSection)> {
+    let data = knobs(&source.location, &source.sets)?.data;
+    let manifest = Manifest::open(&data).await?;
+    Ok((Reader::new(Arc::new(manifest))?, data))
 }
 
 async fn look(arguments: &Inspect, out: &mut impl Write) -> Result<()> {
-    let (location, data) = (&arguments.source.location, knobs(&arguments.source)?.data);
-    let manifest = Manifest::open(location).await?;
-    let found = inspect(location, &data, &manifest, arguments.samples).await?;
-    say(out, &described(&manifest, &found))?;
+    let (reader, data) = open(&arguments.source).await?;
+    let found = inspect(&reader, &data, arguments.samples).await?;
+    say(out, &described(reader.manifest(), &found))?;
     if let Some(path) = &arguments.sheet {
-        let shown =
-            |sample: &Sample| Some((sample.image.clone().ok()?, sample.caption.clone().unwrap_or_default()));
+        let shown = |sample: &Sample| Some((sample.image.clone().ok()?, sample.captions.join(" / ")));
         let items: Vec<_> = found.samples.iter().filter_map(shown).collect();
         write_png(path, &contact_sheet(&items, SHEET_COLUMNS))?;
         say(out, &format!("written: {}\n", path.display()))?;
@@ -86,17 +94,17 @@ fn described(manifest: &Manifest, found: &Inspection) -> String {
             Ok(image) => format!("{}x{}", image.width(), image.height()),
             Err(reason) => reason.clone(),
         };
-        let caption = sample.caption.as_deref().unwrap_or("(null)");
-        text += &format!("  {:>10}  {image:<10} {caption}\n", sample.row);
+        let captions = if sample.captions.is_empty() { "(null)".into() } else { sample.captions.join(" / ") };
+        text += &format!("  {:>10}  {image:<10} {captions}\n", sample.row);
     }
     text
 }
 
 async fn check(source: &Source, out: &mut impl Write) -> Result<()> {
-    let data = knobs(source)?.data;
-    let manifest = Manifest::open(&source.location).await?;
+    let (reader, data) = open(source).await?;
+    let manifest = reader.manifest();
     let progress = bar("checking", manifest.rows());
-    let broken = verify(&source.location, &data, &manifest, |rows| progress.set_position(rows)).await?;
+    let broken = verify(&reader, &data, |rows| progress.set_position(rows)).await?;
     progress.finish_and_clear();
     for one in &broken {
         let rows =
@@ -105,24 +113,22 @@ async fn check(source: &Source, out: &mut impl Write) -> Result<()> {
         say(out, &format!("row {}{rows} ({place}): {}\n", one.row, one.reason))?;
     }
     match broken.iter().map(|one| u64::from(one.rows)).sum() {
-        0 => say(out, &format!("{}: every row can be used\n", summary(&manifest))),
+        0 => say(out, &format!("{}: every row can be used\n", summary(manifest))),
         broken => Err(Error::Broken { broken, rows: manifest.rows() }),
     }
 }
 
 async fn vocabulary(arguments: &Vocabulary, out: &mut impl Write) -> Result<()> {
-    let (location, data) = (&arguments.source.location, knobs(&arguments.source)?.data);
-    let manifest = Manifest::open(location).await?;
-    let reader = Reader::new(location, &data, &manifest)?;
+    let (reader, _) = open(&arguments.source).await?;
     let mut captions = Vec::new();
-    let progress = bar("reading captions", manifest.rows());
+    let progress = bar("reading captions", reader.manifest().rows());
     let visit = |group: Scanned| {
         let group = group.whole()?;
-        captions.extend(group.rows().iter().filter_map(|(_, row)| row.caption.map(str::to_owned)));
+        captions.extend(group.rows().iter().flat_map(|(_, row)| row.captions.iter().map(str::to_owned)));
         progress.inc(group.count.into());
         Ok(())
     };
-    scan(&reader, &manifest, visit).await?;
+    scan(&reader, visit).await?;
     progress.finish_and_clear();
     let bytes = train(captions.into_iter(), arguments.size)?;
     let path = &arguments.out;
@@ -132,7 +138,7 @@ async fn vocabulary(arguments: &Vocabulary, out: &mut impl Write) -> Result<()> 
 }
 
 fn summary(manifest: &Manifest) -> String {
-    let (files, groups) = (manifest.files().len(), manifest.row_groups().count());
+    let (files, groups) = (manifest.files().len(), manifest.row_groups().len());
     format!("{} rows in {files} files, {groups} row groups", manifest.rows())
 }
 

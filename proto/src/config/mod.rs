@@ -6,12 +6,14 @@ mod presets;
 mod resolve;
 mod section;
 mod sections;
+mod source;
 mod validate;
 
 pub use presets::{PRESETS, follow, preset};
 pub use resolve::{ConfigError, annotated, resolve};
 pub use section::Knob;
 pub use sections::*;
+pub use source::{Locations, Source};
 
 use sha2::{Digest, Sha256};
 

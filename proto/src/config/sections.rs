@@ -2,6 +2,7 @@
 
 use super::choice::choices;
 use super::section::sections;
+use super::source::{Locations, Source};
 
 choices! {
     /// Where tensors live.
@@ -38,12 +39,18 @@ sections! {
     }
     /// The dataset and how it is read.
     data: DataSection {
-        /// Folder, file or URL of the training set's parquet files; an index made by `tandem data index` is used where there is one.
-        train: String = String::new(),
-        /// Column with the encoded image; empty finds the first of jpg, png, webp, image.
+        /// Folder, file, glob or URL of the training set's parquet files, or a list of them; an index made by `tandem data index` is used where there is one.
+        train: Locations = Locations::default(),
+        /// Instead of data.train, several sources: `[[data.source]]` with location, weight, and optionally image_column, caption_column and filter. With weights, slots are shared out exactly by weight, and each source has its own epochs; without, all are one dataset.
+        source: Vec<Source> = Vec::new(),
+        /// An index of the training set made by `tandem data index --out`; empty takes those beside the files, where there are some.
+        index: String = String::new(),
+        /// Column with the encoded image, binary or `struct<bytes, path>`; empty finds jpg, png, webp, image and the like, or the only one there is.
         image_column: String = String::new(),
-        /// Column with the caption.
-        caption_column: String = "caption".into(),
+        /// Column with the caption, a string or a list of strings, of which each epoch takes one; empty finds caption, text and the like.
+        caption_column: String = String::new(),
+        /// Conditions that a row has to meet, such as `similarity >= 0.3` or `status == 'success'` (the default where img2dataset's status column is there).
+        filter: Vec<String> = Vec::new(),
         /// Fixed streams of rows that fill the global batch; part of the run, unlike the number of workers, which it bounds.
         lanes: u32 = 8,
         /// Row groups that are shuffled together inside a lane; more mixes better and holds more in memory.

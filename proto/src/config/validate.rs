@@ -2,6 +2,9 @@
 
 use super::{ConfigError, Reach, RunConfig};
 
+/// Largest sum of the sources' weights: slots are shared out in cycles of that many.
+const MAX_WEIGHT: u64 = 10_000;
+
 impl RunConfig {
     /// Checks ranges and relations of the knobs.
     ///
@@ -22,10 +25,7 @@ impl RunConfig {
 
     fn validate_data(&self, require: &mut impl FnMut(bool, String)) {
         let (data, augment) = (&self.data, &self.augment);
-        require(
-            !data.train.is_empty(),
-            "data.train is empty: name the training set's folder, file or URL".into(),
-        );
+        self.validate_sources(require);
         require(
             !self.text.tokenizer.is_empty(),
             "text.tokenizer is empty: name a vocab.txt or tokenizer.json (`tandem data tokenizer` makes one)"
@@ -62,6 +62,35 @@ impl RunConfig {
         require(
             augment.std.iter().all(|s| *s > 0.0),
             format!("augment.std = {:?}: give positive numbers", augment.std),
+        );
+    }
+
+    fn validate_sources(&self, require: &mut impl FnMut(bool, String)) {
+        let data = &self.data;
+        let given = !data.train.all().is_empty();
+        require(
+            given || !data.source.is_empty(),
+            "data.train is empty: name the training set's folder, file, glob or URL, or give [[data.source]]"
+                .into(),
+        );
+        require(
+            !given || data.source.is_empty(),
+            format!("data.train = {} and data.source are both given: keep one", data.train),
+        );
+        for (number, source) in (1..).zip(&data.source) {
+            require(!source.location.all().is_empty(), format!("data.source {number} has no location"));
+        }
+        let weights: Vec<u32> = data.source.iter().map(|source| source.weight).collect();
+        require(
+            weights.iter().all(|weight| *weight == 0) || weights.iter().all(|weight| *weight > 0),
+            format!("data.source has the weights {weights:?}: give one to each source, or to none"),
+        );
+        let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+        require(
+            total <= MAX_WEIGHT,
+            format!(
+                "the weights of data.source add up to {total}: give smaller ones in the same proportion, {MAX_WEIGHT} in all"
+            ),
         );
     }
 
@@ -171,6 +200,34 @@ mod tests {
         for part in ["optimizer.batch = 10", "model.patch_size = 7", "augment.flip = 2", "run.workers = 9"] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn sources_are_weighted_all_or_none_and_take_the_place_of_train() {
+        let told = |file: &str| {
+            resolve("r", &format!("{file}\n[text]\ntokenizer='t'"), &[])
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default()
+        };
+        let two = |first: &str, second: &str| {
+            format!("[[data.source]]\nlocation='a'\n{first}\n[[data.source]]\nlocation=['b','c']\n{second}")
+        };
+        assert_eq!(told(&two("weight=7", "weight=3")), "");
+        assert_eq!(told(&two("", "")), "");
+        assert!(told(&two("weight=7", "")).contains("[7, 0]"));
+        assert!(told(&two("weight=9999", "weight=2")).contains("10001"));
+        assert!(told(&format!("data.train='x'\n{}", two("", ""))).contains("both given"));
+        assert!(told(&two("wieght=7", "")).contains("wieght"));
+        assert!(told("[[data.source]]\nweight=1").contains("data.source 1 has no location"));
+    }
+
+    #[test]
+    fn what_a_source_does_not_say_the_section_says() {
+        let file = "[text]\ntokenizer='t'\n[data]\ncaption_column='words'\nfilter=['width >= 9']\n[[data.source]]\nlocation='a'\n[[data.source]]\nlocation='b'\ncaption_column='text'";
+        let sources = resolve("r", file, &[]).unwrap().data.sources();
+        assert_eq!(sources.iter().map(|s| s.caption_column.as_str()).collect::<Vec<_>>(), ["words", "text"]);
+        assert!(sources.iter().all(|source| source.filter == ["width >= 9"]));
     }
 
     #[test]

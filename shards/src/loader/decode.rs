@@ -9,6 +9,7 @@ use crate::{
     reader::Row,
     text::Tokenizer,
 };
+use rand::RngExt;
 
 /// A row without its image.
 #[derive(Debug)]
@@ -33,8 +34,11 @@ impl Decoder {
     pub(super) fn pair(&self, slot: &Slot, row: Option<Row<'_>>, image: &mut [f32]) -> Result<Text, String> {
         let LoaderSpec { data, augment, text, image_size, seed, .. } = &self.spec;
         let row = row.ok_or("it is not where its row group's footer says")?;
-        let bytes = row.image.ok_or("its image is null")?;
-        let caption = row.caption.ok_or("its caption is null")?;
+        if let Some(reason) = row.broken {
+            return Err(reason.into());
+        }
+        let bytes = row.image.ok_or_else(|| row.no_image().to_owned())?;
+        let caption = self.caption(slot, &row).ok_or("its caption is null")?;
         let tokens = self.tokenizer.encode(caption, text.max_tokens).map_err(|e| e.to_string())?;
         if tokens.len() <= 2 {
             return Err(format!("its caption {caption:?} has no words"));
@@ -44,6 +48,16 @@ impl Decoder {
         let view = training_view(&decoded, augment, *image_size, &mut rng).map_err(|e| e.to_string())?;
         normalise(&view, &augment.mean, &augment.std, image);
         Ok(Text { tokens, identity: identity(caption, bytes, row.identity) })
+    }
+
+    /// One of the row's captions: of several, each epoch takes one, keyed by (seed, epoch, row).
+    fn caption<'a>(&self, slot: &Slot, row: &Row<'a>) -> Option<&'a str> {
+        let count = row.captions.len();
+        if count < 2 {
+            return row.captions.first();
+        }
+        let mut rng = keyed::rng("caption", &[self.spec.seed, slot.epoch, slot.row]);
+        row.captions.get(rng.random_range(0..count))
     }
 
     /// Captions side by side, padded to the longest, and their lengths.

@@ -1,8 +1,8 @@
-//! One lane: its walk, the window that it is in, and the next one on its way.
+//! One lane: its walk, the windows that its streams are in, and the next ones on their way.
 
 use crate::{
     error::{Error, Result},
-    order::{Order, Piece, Slot, Walk},
+    order::{Order, Piece, Slot, Stream, Walk},
     reader::{Reader, Row, Rows},
 };
 use proto::{GlobalStep, LaneId, RowGroupId};
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Epoch and number of a window of a lane.
+/// Epoch and number of a window of a stream.
 type Key = (u64, u64);
 
 /// The fetched rows of a window.
@@ -29,14 +29,20 @@ impl Window {
 
 pub(super) struct Lane<'a> {
     walk: Walk<'a>,
+    /// By pool.
+    fetches: Vec<Fetch<'a>>,
+}
+
+/// The windows of one stream.
+struct Fetch<'a> {
     /// Stands in the window that `next` fetches.
-    ahead: Walk<'a>,
+    ahead: Stream<'a>,
     now: Option<(Key, Arc<Window>)>,
     next: JoinHandle<Result<Window>>,
 }
 
 impl<'a> Lane<'a> {
-    /// Begins to fetch the window of the lane's first slot in `step`.
+    /// Begins to fetch the windows of the lane's first slots in `step`.
     pub(super) fn start(
         order: &'a Order,
         lane: LaneId,
@@ -44,37 +50,51 @@ impl<'a> Lane<'a> {
         reader: &Arc<Reader>,
         fetch: &Handle,
     ) -> Self {
-        let (walk, mut ahead) = (order.walk(lane, step), order.walk(lane, step));
-        let next = fetch.spawn(window(reader.clone(), pieces(&mut ahead)));
-        Self { walk, ahead, now: None, next }
+        let mut walk = order.walk(lane, step);
+        let streams = (0..order.pools().len() as u32).filter_map(|pool| walk.stream_of(pool).cloned());
+        let fetches = streams.map(|mut ahead| {
+            let next = fetch.spawn(window(reader.clone(), pieces(&mut ahead)));
+            Fetch { ahead, now: None, next }
+        });
+        let fetches = fetches.collect();
+        Self { walk, fetches }
     }
 
     /// The next slot with its window; waits until that is fetched.
     pub(super) fn take(&mut self, reader: &Arc<Reader>, fetch: &Runtime) -> Result<(Slot, Arc<Window>)> {
         let ended = || Error::Thread("a lane has no slot".into());
-        let key = self.walk.window().map(|window| (window.epoch, window.number)).ok_or_else(ended)?;
-        let window = match &self.now {
-            Some((held, window)) if *held == key => window.clone(),
-            _ => {
-                self.ahead.skip_window();
-                let following = fetch.spawn(window(reader.clone(), pieces(&mut self.ahead)));
-                let fetched = fetch.block_on(std::mem::replace(&mut self.next, following));
-                let fetched = Arc::new(fetched.map_err(|e| Error::Thread(e.to_string()))??);
-                self.now = Some((key, fetched.clone()));
-                fetched
-            }
-        };
-        Ok((self.walk.next().ok_or_else(ended)?, window))
+        let window = self.walk.stream().and_then(Stream::window);
+        let key = window.map(|window| (window.epoch, window.number)).ok_or_else(ended)?;
+        let slot = self.walk.next().ok_or_else(ended)?;
+        let stream = self.fetches.get_mut(slot.pool as usize).ok_or_else(ended)?;
+        Ok((slot, stream.window(key, reader, fetch)?))
     }
 
-    /// See [`Walk::substitute`].
+    /// See [`Stream::substitute`].
     pub(super) fn substitute(&mut self, slot: &Slot, attempt: u64) -> Option<Slot> {
-        self.walk.substitute(slot, attempt)
+        self.walk.stream_of(slot.pool)?.substitute(slot, attempt)
     }
 }
 
-fn pieces(walk: &mut Walk<'_>) -> Vec<Piece> {
-    walk.window().map(|window| window.pieces.clone()).unwrap_or_default()
+impl Fetch<'_> {
+    /// The window `key`, which is the one before or the next; waits until it is fetched.
+    fn window(&mut self, key: Key, reader: &Arc<Reader>, fetch: &Runtime) -> Result<Arc<Window>> {
+        if let Some((held, window)) = &self.now
+            && *held == key
+        {
+            return Ok(window.clone());
+        }
+        self.ahead.skip_window();
+        let following = fetch.spawn(window(reader.clone(), pieces(&mut self.ahead)));
+        let fetched = fetch.block_on(std::mem::replace(&mut self.next, following));
+        let fetched = Arc::new(fetched.map_err(|e| Error::Thread(e.to_string()))??);
+        self.now = Some((key, fetched.clone()));
+        Ok(fetched)
+    }
+}
+
+fn pieces(stream: &mut Stream<'_>) -> Vec<Piece> {
+    stream.window().map(|window| window.pieces.clone()).unwrap_or_default()
 }
 
 async fn window(reader: Arc<Reader>, pieces: Vec<Piece>) -> Result<Window> {

@@ -18,7 +18,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 struct Set {
     location: String,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     tokenizer: Tokenizer,
 }
 
@@ -39,14 +39,15 @@ fn dataset(folder: &Path, rows: u64, spoil: impl Fn(u64, &mut Pair)) -> Set {
         }
         writer.finish().await.unwrap();
     });
-    let manifest = block_on(Manifest::index(&location)).unwrap();
+    let data = DataSection { train: location.as_str().into(), ..DataSection::default() };
+    let manifest = Arc::new(block_on(Manifest::open(&data)).unwrap());
     let tokenizer = Tokenizer::from_bytes(&train(captions.into_iter(), 200).unwrap(), "v").unwrap();
     Set { location, manifest, tokenizer }
 }
 
 fn spec(set: &Set, lanes: Range<u32>, from: u64) -> LoaderSpec {
     let data = DataSection {
-        train: set.location.clone(),
+        train: set.location.as_str().into(),
         lanes: LANES,
         window: 2,
         substitution_budget: 0.2,
@@ -67,7 +68,8 @@ fn spec(set: &Set, lanes: Range<u32>, from: u64) -> LoaderSpec {
 }
 
 fn batches(set: &Set, lanes: Range<u32>, from: u64, count: usize) -> Vec<Batch> {
-    let mut loader = Loader::start(spec(set, lanes, from), &set.manifest, set.tokenizer.clone()).unwrap();
+    let mut loader =
+        Loader::start(spec(set, lanes, from), set.manifest.clone(), set.tokenizer.clone()).unwrap();
     (0..count).map(|_| loader.next_batch().unwrap()).collect()
 }
 
@@ -100,8 +102,7 @@ fn rows_with_the_same_caption_or_image_are_told() {
 fn batches_hold_what_the_order_says() {
     let disk = tempfile::tempdir().unwrap();
     let set = dataset(disk.path(), 50, |_, _| ());
-    let rows: Vec<u32> = set.manifest.row_groups().map(|(_, _, group)| group.rows).collect();
-    let order = Order::new(&rows, OrderSpec { seed: 5, lanes: LANES, window: 2, batch: 12 });
+    let order = Order::of(&set.manifest, OrderSpec { seed: 5, lanes: LANES, window: 2, batch: 12 });
     // 20 steps of 12 pairs go almost five times through the 50 rows.
     for (step, batch) in (0..).zip(batches(&set, 0..LANES, 0, 20)) {
         let lanes = (0..LANES).map(LaneId);
@@ -176,7 +177,7 @@ fn too_many_of_them_end_the_run() {
     });
     let mut strict = spec(&set, 0..LANES, 0);
     strict.data.substitution_budget = 0.01;
-    let mut loader = Loader::start(strict, &set.manifest, set.tokenizer.clone()).unwrap();
+    let mut loader = Loader::start(strict, set.manifest.clone(), set.tokenizer.clone()).unwrap();
     let error = std::iter::repeat_with(|| loader.next_batch()).take(10).find_map(Result::err).unwrap();
     assert!(matches!(error, Error::Budget { replaced: 11, .. }), "{error}");
     assert!(error.to_string().contains("data.substitution_budget"), "{error}");
@@ -186,12 +187,14 @@ fn too_many_of_them_end_the_run() {
 fn what_can_not_be_started_is_told_at_once() {
     let disk = tempfile::tempdir().unwrap();
     let set = dataset(disk.path(), 3, |_, _| ());
-    let error = Loader::start(spec(&set, 0..LANES, 0), &set.manifest, set.tokenizer.clone()).err().unwrap();
+    let error =
+        Loader::start(spec(&set, 0..LANES, 0), set.manifest.clone(), set.tokenizer.clone()).err().unwrap();
     assert!(error.to_string().contains("data.lanes = 4") && error.exit() == proto::Exit::Usage, "{error}");
     let gone = tempfile::tempdir().unwrap();
     let set = dataset(gone.path(), 30, |_, _| ());
     drop(gone);
-    let mut loader = Loader::start(spec(&set, 0..LANES, 0), &set.manifest, set.tokenizer.clone()).unwrap();
+    let mut loader =
+        Loader::start(spec(&set, 0..LANES, 0), set.manifest.clone(), set.tokenizer.clone()).unwrap();
     let error = loader.next_batch().unwrap_err();
     assert!(error.to_string().contains(".parquet") && error.exit() == proto::Exit::Data, "{error}");
 }

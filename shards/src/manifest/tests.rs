@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::{
+    Error,
     reader::Reader,
+    store::Folder,
     write::{Pair, WriteSpec, Writer},
 };
+use bytes::Bytes;
 use proptest::prelude::*;
-use proto::config::DataSection;
-use std::{fs, path::Path};
+use proto::config::{DataSection, Locations};
+use std::{fs, path::Path, sync::Arc};
 
 const ROWS: u32 = 23;
 
@@ -17,6 +20,7 @@ fn pair(number: u32) -> Pair {
         key: format!("{number:05}"),
         caption,
         image: vec![number as u8; 1 + number as usize],
+        size: (number, 1),
         ..Pair::default()
     }
 }
@@ -33,44 +37,156 @@ async fn dataset(folder: &Path) -> String {
     location
 }
 
+fn at(location: &str) -> DataSection {
+    DataSection { train: location.into(), ..DataSection::default() }
+}
+
+fn filtered(location: &str, filter: &str) -> DataSection {
+    DataSection { filter: vec![filter.into()], ..at(location) }
+}
+
+async fn indexed(data: &DataSection) -> Manifest {
+    Manifest::index(&data.sources(), None, async |_, _: &Manifest| Ok(())).await.unwrap()
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn rows(manifest: &Manifest) -> Vec<u32> {
+    manifest.row_groups().iter().map(|group| group.rows).collect()
 }
 
 #[tokio::test]
 async fn what_is_written_is_indexed_and_the_index_is_used_while_it_fits() {
     let disk = tempfile::tempdir().unwrap();
     let location = dataset(disk.path()).await;
-    let manifest = Manifest::index(&location).await.unwrap();
-    let rows: Vec<u32> = manifest.row_groups().map(|(_, _, group)| group.rows).collect();
-    assert_eq!(rows, [5, 5, 5, 5, 3]);
-    assert_eq!(manifest.place(22), Some(("00002.parquet", 0, RowGroupId(4), 2)));
-    assert_eq!(manifest.place(17), Some(("00001.parquet", 1, RowGroupId(3), 2)));
-    assert_eq!(manifest.place(23), None);
-    fs::write(disk.path().join(INDEX), manifest.to_json().unwrap()).unwrap();
-    let opened = Manifest::open(&location).await.unwrap();
-    assert_eq!(opened.fingerprint().unwrap(), manifest.fingerprint().unwrap());
+    let manifest = indexed(&at(&location)).await;
+    assert_eq!(rows(&manifest), [5, 5, 5, 5, 3]);
+    let place = |row| {
+        manifest.place(row).map(|place| (place.file.path.as_str(), place.number, place.group, place.row))
+    };
+    assert_eq!(place(22), Some(("00002.parquet", 0, RowGroupId(4), 2)));
+    assert_eq!(place(17), Some(("00001.parquet", 1, RowGroupId(3), 2)));
+    assert_eq!(place(23), None);
+    fs::write(disk.path().join(INDEX), manifest.to_bytes().unwrap()).unwrap();
+    let opened = Manifest::open(&at(&location)).await.unwrap();
+    assert_eq!((opened.fingerprint(), &opened), (manifest.fingerprint(), &manifest));
     fs::copy(disk.path().join("00000.parquet"), disk.path().join("00003.parquet")).unwrap();
-    let error = Manifest::open(&location).await.unwrap_err().to_string();
+    let error = Manifest::open(&at(&location)).await.unwrap_err().to_string();
     assert!(error.contains("00003.parquet is new") && error.contains("tandem data index"), "{error}");
-    let single = Manifest::open(&format!("{location}/00002.parquet")).await.unwrap();
+    let single = Manifest::open(&at(&format!("{location}/00002.parquet"))).await.unwrap();
     assert_eq!((single.rows(), single.files()[0].path.as_str()), (3, ""));
+    assert_eq!(single.name(&single.files()[0]), format!("{location}/00002.parquet"));
+}
+
+#[tokio::test]
+async fn a_glob_takes_its_part_of_a_folder_and_of_the_folders_index() {
+    let disk = tempfile::tempdir().unwrap();
+    let location = dataset(disk.path()).await;
+    let some = at(&format!("{location}/0000[12].parquet"));
+    let fresh = Manifest::open(&some).await.unwrap();
+    assert_eq!(rows(&fresh), [5, 5, 3]);
+    let whole = indexed(&at(&location)).await;
+    fs::write(disk.path().join(INDEX), whole.to_bytes().unwrap()).unwrap();
+    assert_eq!(Manifest::open(&some).await.unwrap(), fresh);
+    let none = Manifest::open(&at(&format!("{location}/x*.parquet"))).await.unwrap_err();
+    assert!(matches!(none, Error::NoParquet { files: 4, .. }), "{none}");
+}
+
+#[tokio::test]
+async fn several_locations_are_one_dataset_and_weighted_sources_are_pools() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let places = [dataset(one.path()).await, format!("{}/0000[01].parquet", dataset(two.path()).await)];
+    let list = DataSection { train: Locations::Many(places.to_vec()), ..DataSection::default() };
+    let manifest = Manifest::open(&list).await.unwrap();
+    assert_eq!(rows(&manifest), [5, 5, 5, 5, 3, 5, 5, 5, 5]);
+    assert_eq!(manifest.pools(), [Pool { groups: 0..9, weight: 1 }]);
+    let source = |number: usize, weight| Source {
+        location: places[number].as_str().into(),
+        weight,
+        ..Source::default()
+    };
+    let weighted = DataSection { source: vec![source(0, 7), source(1, 3)], ..DataSection::default() };
+    let manifest = Manifest::open(&weighted).await.unwrap();
+    assert_eq!(manifest.pools(), [Pool { groups: 0..5, weight: 7 }, Pool { groups: 5..9, weight: 3 }]);
+    let reader = Reader::new(Arc::new(manifest)).unwrap();
+    let fetched = reader.fetch(RowGroupId(8), 1..3).await.unwrap();
+    assert_eq!(fetched.get(2).unwrap().captions.first(), pair(17).caption.as_deref());
+}
+
+#[tokio::test]
+async fn a_filter_leaves_rows_out_and_what_is_left_is_numbered_through() {
+    let disk = tempfile::tempdir().unwrap();
+    let location = dataset(disk.path()).await;
+    let data = filtered(&location, "width >= 7");
+    let manifest = indexed(&data).await;
+    assert_eq!(rows(&manifest), [0, 3, 5, 5, 3]);
+    assert_eq!((manifest.rows(), manifest.stored_rows()), (16, 23));
+    let reader = Reader::new(Arc::new(manifest.clone())).unwrap();
+    for row in 0..16 {
+        let place = manifest.place(row).unwrap();
+        let fetched = reader.fetch(place.group, place.row..place.row + 1).await.unwrap();
+        let wanted = pair(7 + row as u32);
+        assert_eq!(fetched.get(place.row).unwrap().image, Some(wanted.image.as_slice()));
+    }
+    let error = Manifest::open(&filtered(&location, "width > 1000")).await.unwrap_err().to_string();
+    assert!(error.contains("23 are stored") && error.contains("data.filter"), "{error}");
+    fs::write(disk.path().join(INDEX), manifest.to_bytes().unwrap()).unwrap();
+    assert_eq!(Manifest::open(&data).await.unwrap(), manifest);
+    let error = Manifest::open(&at(&location)).await.unwrap_err().to_string();
+    assert!(error.contains("width >= 7") && error.contains("tandem data index"), "{error}");
+}
+
+#[tokio::test]
+async fn an_index_is_made_anew_from_what_is_known_and_what_changed() {
+    let disk = tempfile::tempdir().unwrap();
+    let location = dataset(disk.path()).await;
+    let sources = at(&location).sources();
+    // Broken off after two files.
+    let mut kept = Manifest::default();
+    Manifest::index(&sources, None, async |progress: Progress, so_far: &Manifest| {
+        if progress.files == 2 {
+            kept = so_far.clone();
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let whole = indexed(&at(&location)).await;
+    // What is known is not read again: it would be found out to be no parquet.
+    let path = disk.path().join("00000.parquet");
+    let (bytes, modified) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+    fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(Manifest::index(&sources, Some(&kept), async |_, _: &Manifest| Ok(())).await.unwrap(), whole);
+    fs::write(&path, bytes).unwrap();
+    let again = Manifest::index(&sources, Some(&kept), async |_, _: &Manifest| Ok(())).await.unwrap();
+    assert_eq!(
+        (again.row_groups(), again.files()[1].clone()),
+        (whole.row_groups(), whole.files()[1].clone())
+    );
+    assert!(whole.difference(&again).unwrap().contains("00000.parquet was written anew"));
 }
 
 #[tokio::test]
 async fn every_change_of_a_dataset_is_named() {
     let disk = tempfile::tempdir().unwrap();
-    let frozen = Manifest::index(&dataset(disk.path()).await).await.unwrap();
-    let with = |change: &dyn Fn(&mut Vec<File>)| {
+    let location = dataset(disk.path()).await;
+    let frozen = indexed(&at(&location)).await;
+    let with = |change: &dyn Fn(&mut Manifest)| {
         let mut now = frozen.clone();
-        change(&mut now.files);
+        change(&mut now);
         frozen.difference(&now).unwrap_or_default()
     };
     assert_eq!(with(&|_| ()), "");
-    assert_eq!(with(&|files| drop(files.remove(1))), "00001.parquet is gone");
-    assert!(with(&|files| files[2].size += 1).starts_with("00002.parquet has"));
-    assert_eq!(with(&|files| files[0].etag.push('x')), "00000.parquet was written anew");
-    assert_eq!(with(&|files| files[0].row_groups[1].rows = 4), "00000.parquet was written anew");
+    assert_eq!(with(&|now| drop(now.files.remove(1))), format!("{location}/00001.parquet is gone"));
+    assert!(with(&|now| now.files[2].size += 1).contains("00002.parquet has"));
+    assert!(with(&|now| now.files[0].etag.push('x')).ends_with("00000.parquet was written anew"));
+    assert!(with(&|now| now.groups[1].rows = 4).ends_with("00000.parquet was written anew"));
+    assert!(with(&|now| now.sources[0].filter.push("width > 1".into())).contains("width > 1"));
+    assert!(with(&|now| now.sources[0].weight = 2).contains("weight 0, now 2"));
+    assert!(with(&|now| drop(now.sources.pop())).contains("1 sources"));
 }
 
 #[tokio::test]
@@ -78,7 +194,7 @@ async fn what_is_no_dataset_is_told() {
     let disk = tempfile::tempdir().unwrap();
     let empty = disk.path().to_str().unwrap().to_owned();
     let told = async |location: &str| {
-        let error = Manifest::open(location).await.unwrap_err();
+        let error = Manifest::open(&at(location)).await.unwrap_err();
         assert_eq!(error.exit(), proto::Exit::Data);
         error.to_string()
     };
@@ -109,19 +225,19 @@ async fn a_folder_with_parquet_is_not_written_into() {
 }
 
 #[tokio::test]
-async fn pages_that_are_overwritten_end_in_an_error_that_names_the_file() {
+async fn another_version_and_another_parquet_file_are_no_index() {
     let disk = tempfile::tempdir().unwrap();
     let location = dataset(disk.path()).await;
-    let manifest = Manifest::index(&location).await.unwrap();
-    let path = disk.path().join("00000.parquet");
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[4..60].fill(0xff);
-    fs::write(&path, bytes).unwrap();
-    let reader = Reader::new(&location, &DataSection::default(), &manifest).unwrap();
-    let error = reader.fetch(RowGroupId(0), 0..5).await.unwrap_err().to_string();
-    assert!(error.contains("00000.parquet can't be read"), "{error}");
-    assert!(reader.fetch(RowGroupId(2), 0..5).await.is_ok());
-    assert!(reader.fetch(RowGroupId(5), 0..1).await.is_err());
+    let data = fs::read(format!("{location}/00000.parquet")).unwrap();
+    let error = Manifest::from_bytes(data.into(), "x").unwrap_err().to_string();
+    assert!(error.contains("`tandem.manifest`"), "{error}");
+    let whole = indexed(&at(&location)).await.to_bytes().unwrap();
+    let text = br#"{"version":2"#;
+    let found = whole.windows(text.len()).position(|part| part == text).unwrap();
+    let mut other = whole.clone();
+    other[found + text.len() - 1] = b'9';
+    let error = Manifest::from_bytes(other.into(), "x").unwrap_err().to_string();
+    assert!(error.contains("its version is 9"), "{error}");
 }
 
 proptest! {
@@ -131,16 +247,41 @@ proptest! {
         let disk = tempfile::tempdir().unwrap();
         block_on(async {
             let location = dataset(disk.path()).await;
-            let manifest = Manifest::index(&location).await.unwrap();
-            let reader = Reader::new(&location, &DataSection::default(), &manifest).unwrap();
-            let held = manifest.row_groups().nth(group as usize).unwrap().2.rows;
+            let manifest = Arc::new(indexed(&at(&location)).await);
+            let reader = Reader::new(manifest.clone()).unwrap();
+            let held = manifest.row_groups()[group as usize].rows;
             let rows = from.min(held - 1)..(from + count).min(held).max(from.min(held - 1) + 1);
             let fetched = reader.fetch(RowGroupId(group), rows.clone()).await.unwrap();
             for row in 0..held {
                 let (found, wanted) = (fetched.get(row), pair(group * 5 + row));
-                let seen = found.map(|row| (row.image.map(<[u8]>::to_vec), row.caption.map(str::to_owned)));
+                let seen = found.map(|row| (row.image.map(<[u8]>::to_vec), row.captions.first().map(str::to_owned)));
                 assert_eq!(seen, rows.contains(&row).then_some((Some(wanted.image), wanted.caption)));
             }
         });
+    }
+
+    #[test]
+    fn a_file_gives_the_manifest_back(files in prop::collection::vec((any::<u64>(), "[a-z/]{0,9}", prop::collection::vec((any::<u32>(), any::<u64>(), any::<u64>()), 0..20)), 0..9)) {
+        let source = Source { location: "x".into(), filter: vec!["a > 1".into()], weight: 3, ..Source::default() };
+        let mut manifest = Manifest { sources: vec![source], locations: vec![(0, "x".into())], ..Manifest::default() };
+        for (size, path, groups) in files {
+            let groups: Vec<RowGroup> = groups.into_iter().map(|(stored, offset, bytes)| RowGroup { stored, rows: stored / 2, offset, bytes }).collect();
+            manifest.push(File { location: 0, etag: path.clone(), path, size, groups: 0..0 }, &groups);
+        }
+        let bytes = Bytes::from(manifest.to_bytes().unwrap());
+        prop_assert_eq!(Manifest::from_bytes(bytes, "x").unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_a_manifest(at in any::<prop::sample::Index>(), flip in 1..=255u8, keep in 0.1..2.0f64) {
+        let mut manifest = Manifest { sources: vec![Source::default()], locations: vec![(0, "x".into())], ..Manifest::default() };
+        manifest.push(File { location: 0, path: "p".into(), size: 9, etag: "e".into(), groups: 0..0 }, &[RowGroup { stored: 2, rows: 1, offset: 4, bytes: 7 }]);
+        let mut bytes = manifest.to_bytes().unwrap();
+        bytes.truncate((bytes.len() as f64 * keep) as usize);
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if let Err(error) = Manifest::from_bytes(bytes.into(), "x") {
+            prop_assert!(error.to_string().contains("the index x"), "{}", error);
+        }
     }
 }

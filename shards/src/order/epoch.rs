@@ -5,7 +5,7 @@ use proto::RowGroupId;
 use rand::RngExt;
 use std::ops::Range;
 
-/// The row groups of an epoch in their shuffled order, laid end to end.
+/// The row groups of a pool in an epoch's shuffled order, laid end to end.
 #[derive(Clone, Debug)]
 pub struct Epoch {
     number: u64,
@@ -24,11 +24,11 @@ pub struct Piece {
 }
 
 impl Epoch {
-    /// Shuffles the row groups (Fisher and Yates) with draws keyed by (seed, epoch).
-    pub(super) fn new(rows: &[u64], seed: u64, number: u64) -> Self {
-        let count = rows.len().saturating_sub(1);
-        let mut groups: Vec<RowGroupId> = (0..count as u32).map(RowGroupId).collect();
-        let mut rng = keyed::rng("row groups", &[seed, number]);
+    /// Shuffles the row groups `groups` (Fisher and Yates) with draws keyed by `key`: seed, pool, epoch. `rows[g]` is the number of rows
+    /// before row group `g`.
+    pub(super) fn new(rows: &[u64], groups: Range<u32>, key: [u64; 3]) -> Self {
+        let mut groups: Vec<RowGroupId> = groups.map(RowGroupId).collect();
+        let mut rng = keyed::rng("row groups", &key);
         for last in (1..groups.len()).rev() {
             groups.swap(last, rng.random_range(0..=last));
         }
@@ -39,7 +39,7 @@ impl Epoch {
             total += rows[group.index() + 1] - rows[group.index()];
             total
         }));
-        Self { number, groups, starts }
+        Self { number: key[2], groups, starts }
     }
 
     /// Which epoch it is.

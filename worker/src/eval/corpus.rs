@@ -12,12 +12,13 @@ use shards::scan::scan;
 use shards::text::{Tokenizer, clean};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use tch::{Device, Tensor};
 
 /// The encoded rows, `n` of them, on the CPU.
 pub(super) struct Corpus {
-    /// Where the rows are, for reading some again.
-    pub manifest: Manifest,
+    /// For reading some rows again.
+    pub reader: Reader,
     /// The manifest's numbers of the rows.
     pub rows: Vec<u64>,
     /// Cleaned captions.
@@ -54,8 +55,8 @@ impl Corpus {
         arguments: &Retrieval,
     ) -> Result<Self> {
         let config = &subject.config;
-        let manifest = Manifest::open(&arguments.data).await?;
-        let reader = Reader::new(&arguments.data, &config.data, &manifest)?;
+        let manifest = Arc::new(Manifest::open(&config.data.at(&arguments.data)).await?);
+        let reader = Reader::new(manifest)?;
         let (mut examples, mut encoded, mut skipped) = (Vec::new(), Vec::new(), 0);
         let visit = |group: shards::scan::Scanned| {
             let group = group.whole()?;
@@ -81,7 +82,7 @@ impl Corpus {
             }
             Ok(())
         };
-        scan(&reader, &manifest, visit).await?;
+        scan(&reader, visit).await?;
         if examples.is_empty() {
             return Err(Error::NothingToEvaluate(arguments.data.clone()));
         }
@@ -89,7 +90,7 @@ impl Corpus {
         let (ids, lengths) = padded(&examples, tokenizer.special().pad);
         let (text_tokens, text_features) = texts(subject, &ids, &lengths, arguments.batch.into());
         Ok(Self {
-            manifest,
+            reader,
             skipped,
             groups: groups(&examples),
             rows: examples.iter().map(|example| example.row).collect(),
@@ -126,9 +127,12 @@ fn example(
     tokenizer: &Tokenizer,
 ) -> std::result::Result<Example, String> {
     let failed = |reason: String| format!("row {number}: {reason}");
-    let caption = clean(row.caption.ok_or_else(|| failed("the caption is null".into()))?);
+    if let Some(reason) = row.broken {
+        return Err(failed(reason.into()));
+    }
+    let caption = clean(row.captions.first().ok_or_else(|| failed("its caption is null".into()))?);
     let ids = tokenizer.encode(&caption, config.text.max_tokens).map_err(|e| failed(e.to_string()))?;
-    let bytes = row.image.ok_or_else(|| failed("the image is null".into()))?;
+    let bytes = row.image.ok_or_else(|| failed(row.no_image().into()))?;
     let image = decode(bytes, config.data.max_pixels).map_err(|e| failed(e.to_string()))?;
     let side = config.model.image_size;
     let view = evaluation_view(&image, side).map_err(|e| failed(e.to_string()))?;

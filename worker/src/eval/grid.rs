@@ -2,12 +2,11 @@
 
 use super::Both;
 use super::corpus::Corpus;
-use crate::args::Retrieval;
 use crate::error::{Error, Result};
 use proto::RunConfig;
 use shards::image::{RgbImage, decode};
+use shards::manifest::RowPlace;
 use shards::picture::{Answer, GridRow, Query, retrieval_grid, write_png};
-use shards::reader::Reader;
 use std::path::Path;
 
 /// Queries by text, then by image.
@@ -19,18 +18,16 @@ pub(super) async fn draw(
     run: &str,
     corpus: &Corpus,
     found: &Both,
-    arguments: &Retrieval,
     config: &RunConfig,
 ) -> Result<()> {
-    let reader = Reader::new(&arguments.data, &config.data, &corpus.manifest)?;
     let mut rows = Vec::new();
     for query in spread(corpus.len(), QUERIES[0], 0) {
-        let answers = answers(&reader, corpus, query, &found.text_to_image.best[query], config).await?;
+        let answers = answers(corpus, query, &found.text_to_image.best[query], config).await?;
         rows.push(GridRow { query: Query::Text(corpus.captions[query].clone()), answers });
     }
     for query in spread(corpus.len(), QUERIES[1], 1) {
-        let answers = answers(&reader, corpus, query, &found.image_to_text.best[query], config).await?;
-        let image = image(&reader, corpus, query, config).await?;
+        let answers = answers(corpus, query, &found.image_to_text.best[query], config).await?;
+        let image = image(corpus, query, config).await?;
         rows.push(GridRow { query: Query::Image(image, corpus.captions[query].clone()), answers });
     }
     let title = format!("{run}: {} evenly spread queries among {} pairs", rows.len(), corpus.len());
@@ -43,18 +40,12 @@ fn spread(of: usize, count: usize, phase: usize) -> impl Iterator<Item = usize> 
     (0..count).map(move |number| (4 * number + 1 + 2 * phase) * of / (4 * count) % of)
 }
 
-async fn answers(
-    reader: &Reader,
-    corpus: &Corpus,
-    query: usize,
-    best: &[i64],
-    config: &RunConfig,
-) -> Result<Vec<Answer>> {
+async fn answers(corpus: &Corpus, query: usize, best: &[i64], config: &RunConfig) -> Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for (place, &row) in best.iter().enumerate() {
         let row = row as usize;
         answers.push(Answer {
-            image: image(reader, corpus, row, config).await?,
+            image: image(corpus, row, config).await?,
             caption: corpus.captions[row].clone(),
             right: corpus.same(query, row),
             rank: place + 1,
@@ -64,12 +55,12 @@ async fn answers(
 }
 
 /// The image of a row that has been decoded before.
-async fn image(reader: &Reader, corpus: &Corpus, row: usize, config: &RunConfig) -> Result<RgbImage> {
+async fn image(corpus: &Corpus, row: usize, config: &RunConfig) -> Result<RgbImage> {
     let number = corpus.rows[row];
     let gone = |reason: String| Error::System(format!("row {number} can't be read a second time: {reason}"));
-    let place = corpus.manifest.place(number);
-    let (_, _, group, at) = place.ok_or_else(|| gone("the manifest lacks it".into()))?;
-    let fetched = reader.fetch(group, at..at + 1).await?;
+    let place = corpus.reader.manifest().place(number);
+    let RowPlace { group, row: at, .. } = place.ok_or_else(|| gone("the manifest lacks it".into()))?;
+    let fetched = corpus.reader.fetch(group, at..at + 1).await?;
     let bytes = fetched.get(at).and_then(|row| row.image).unwrap_or_default();
     decode(bytes, config.data.max_pixels).map_err(|e| gone(e.to_string()))
 }

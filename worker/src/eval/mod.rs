@@ -53,7 +53,7 @@ pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
             _ => ("similarity", &itc),
         };
         let title = format!("{}, step {}, by {by}", subject.config.run.name, subject.step);
-        runtime.block_on(grid::draw(path, &title, &corpus, best, arguments, &subject.config))?;
+        runtime.block_on(grid::draw(path, &title, &corpus, best, &subject.config))?;
     }
     let text = if arguments.json {
         as_json(arguments, &subject, &corpus, &itc, itm.as_ref())
