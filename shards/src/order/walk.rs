@@ -26,6 +26,9 @@ impl<'a> Walk<'a> {
 
     /// The stream that the next slot comes from, which stands at that slot's row.
     pub fn stream(&mut self) -> Option<&mut Stream<'a>> {
+        if let [only] = self.streams.as_mut_slice() {
+            return Some(only);
+        }
         let length = self.order.mix().cycle_length();
         let cycle = self.position / length;
         if self.cycle.0 != cycle {
