@@ -13,10 +13,12 @@ pub use epoch::{Epoch, Piece};
 pub use walk::Walk;
 
 use proto::{GlobalStep, LaneId, Rank, RowGroupId, WorldSize};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// What the order depends on beside the dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OrderSpec {
     /// The run's seed.
     pub seed: u64,
