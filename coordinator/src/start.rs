@@ -102,7 +102,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let control = Control::new(
         handout(&config),
         Membership::new(spec(&config, generation, from, fingerprint)),
-        Checkpoints::new(checkpoints, identity, config.checkpoint.keep),
+        Checkpoints::new(&output, identity, config.checkpoint.keep),
         recorder,
     );
     Ok(Start::Ready(Box::new(Launch {
