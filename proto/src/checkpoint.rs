@@ -2,7 +2,8 @@
 //! commits it.
 //!
 //! `checkpoints/step-000000123/` holds `part-00000.safetensors` and so on, then [`MANIFEST`], then [`MARKER`]. Only a
-//! folder whose marker names its manifest's digest exists for anyone.
+//! folder whose marker names its manifest's digest exists for anyone. The manifest also names the newest segment of the
+//! run's ledger, which lies beside the checkpoints and is never pruned.
 
 use crate::{Generation, GlobalStep};
 use serde::{Deserialize, Serialize};

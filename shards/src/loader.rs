@@ -235,7 +235,9 @@ impl Pipeline {
             let Some(other) = lane.substitute(&item.slot, attempt) else { break };
             // The slot keeps the keys of its own row, so that one pair in two slots looks different in each.
             match self.decoder.pair(&item.slot, item.window.row(&other), image) {
-                Ok(text) => return Ok((text, Substitution { slot, row, substitute: other.row, reason: why })),
+                Ok(text) => {
+                    return Ok((text, Substitution { slot, row, substitute: other.row, reason: why }));
+                }
                 Err(next) => reason = next,
             }
         }

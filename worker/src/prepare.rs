@@ -104,7 +104,8 @@ fn state(
         return Ok((State::begin(config, start.student, start.teacher, device), None));
     }
     let mut state = State::new(config, device)?;
-    let (folder, manifest) = runtime.block_on(checkpoint::manifest(&output.below(proto::checkpoint::FOLDER), resume))?;
+    let (folder, manifest) =
+        runtime.block_on(checkpoint::manifest(&output.below(proto::checkpoint::FOLDER), resume))?;
     let (tensors, counters) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true))?;
     state.restore(tensors, counters)?;
     tracing::info!("went on from the checkpoint of step {resume}");

@@ -1,5 +1,6 @@
 //! `tandem data`: datasets made, indexed, shown and checked.
 
+mod ledger;
 mod make;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub(super) async fn act(verb: Data, out: &mut impl Write) -> Result<()> {
         Data::Index { location } => index(&location, out).await,
         Data::Inspect(arguments) => look(&arguments, out).await,
         Data::Verify(source) => check(&source, out).await,
+        Data::VerifyLedger(arguments) => ledger::verify(&arguments, out).await,
         Data::Tokenizer(arguments) => vocabulary(&arguments, out).await,
     }
 }

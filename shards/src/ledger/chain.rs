@@ -1,5 +1,8 @@
 //! A run's segments in the store: each names the one before it by its digest, so none can be missing or altered in silence.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Segment, report::Finding};
 use crate::{
     committed::digest,

@@ -77,8 +77,7 @@ impl Segment {
         if length > MAX_HEADER {
             return Err(BadSegment(format!("its header has {length} bytes, at most {MAX_HEADER} can be")));
         }
-        let (preface, body) =
-            rest.split_at_checked(length).ok_or_else(|| bad("it ends in its header"))?;
+        let (preface, body) = rest.split_at_checked(length).ok_or_else(|| bad("it ends in its header"))?;
         let preface = preface_of(preface)?;
         check(&preface.header)?;
         let lanes = preface.header.order.lanes as usize;

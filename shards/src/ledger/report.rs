@@ -109,7 +109,10 @@ impl fmt::Display for Finding {
             Self::Step { step, segment, reason } => write!(f, "step {step} in segment {segment}: {reason}"),
             Self::Lane { step, lane, slots, rows, held } => {
                 let (first, last) = (slots.start, slots.end - 1);
-                write!(f, "step {step}, lane {lane}, slots {first} to {last}: not rows {rows} were committed")?;
+                write!(
+                    f,
+                    "step {step}, lane {lane}, slots {first} to {last}: not rows {rows} were committed"
+                )?;
                 match held {
                     Some((step, lane)) => write!(f, ", but those of step {step}, lane {lane}"),
                     None => Ok(()),

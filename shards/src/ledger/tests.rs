@@ -1,25 +1,20 @@
 //! Runs of any shape are proven; what is planted in their ledgers is named.
 
 use super::{
-    chain::{read, trace},
     report::{Finding, Report},
     verify::Verifier,
     *,
 };
 use crate::{
-    committed::digest as sha256,
     loader::{Batch, Substitution},
     order::{Order, lanes_of},
-    store::Folder,
 };
-use object_store::memory::InMemory;
 use proptest::prelude::*;
 use proto::{LaneId, Rank, WorldSize};
-use std::sync::Arc;
 
 /// A dataset and the steps after which the run's checkpoints were taken, each with the workers of the steps before it.
 #[derive(Clone, Debug)]
-struct Shape {
+pub(super) struct Shape {
     rows: Vec<u32>,
     spec: OrderSpec,
     pieces: Vec<(u64, u32)>,
@@ -36,7 +31,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// 40 rows, 4 lanes of 2 slots, 12 steps in segments of 5, 4 and 3: two epochs and 16 rows of a third.
-fn plain() -> Shape {
+pub(super) fn plain() -> Shape {
     let spec = OrderSpec { seed: 7, lanes: 4, window: 2, batch: 8 };
     Shape { rows: vec![10; 4], spec, pieces: vec![(5, 2), (4, 3), (3, 1)] }
 }
@@ -83,7 +78,7 @@ impl Shape {
     }
 
     /// The segments as the ranks' records make them.
-    fn segments(&self) -> Vec<Segment> {
+    pub(super) fn segments(&self) -> Vec<Segment> {
         let (order, mut from, mut segments) = (self.order(), 0, Vec::new());
         for (generation, (steps, workers)) in (1..).zip(&self.pieces) {
             let world = WorldSize((*workers).min(self.spec.lanes));
@@ -95,7 +90,11 @@ impl Shape {
                     digests.extend(record.digests);
                     stand_ins.extend(record.stand_ins);
                 }
-                entries.push(Entry { generation: Generation(generation), step: GlobalStep(step + 1), digests });
+                entries.push(Entry {
+                    generation: Generation(generation),
+                    step: GlobalStep(step + 1),
+                    digests,
+                });
             }
             let header = Header {
                 version: VERSION,
@@ -316,7 +315,10 @@ fn substitutions_are_proven_too() {
 fn segments_of_other_runs_and_orders_are_named() {
     let (shape, whole) = (plain(), plain().segments());
     for (change, part) in [
-        ((|s| s[1].header.dataset = "beef".into()) as fn(&mut Vec<Segment>), "segment s1: it is of a dataset"),
+        (
+            (|s| s[1].header.dataset = "beef".into()) as fn(&mut Vec<Segment>),
+            "segment s1: it is of a dataset",
+        ),
         (|s| s[1].header.order.seed = 8, "segment s1: it is of the order"),
         (|s| drop(s.remove(1)), "steps 6 to 9 are in no segment"),
         (|s| drop(s.pop()), "steps 10 to 12 are in no segment"),
@@ -349,57 +351,4 @@ fn headers_that_can_not_be_are_errors() {
     let mut short = whole;
     short.entries[0].digests.pop();
     assert!(short.encode().unwrap_err().to_string().contains("3 lanes, there are 4"));
-}
-
-/// Writes the segments as a chain, and returns its links.
-async fn written(folder: &Folder, segments: Vec<Segment>) -> Vec<Part> {
-    let mut links: Vec<Part> = Vec::new();
-    for mut segment in segments {
-        segment.header.previous = links.last().cloned();
-        let bytes = segment.encode().unwrap();
-        let name = segment_name(segment.header.from, segment.header.to, Generation(1));
-        links.push(Part { name: name.clone(), size: bytes.len() as u64, sha256: sha256(&bytes) });
-        folder.put(&name, bytes).await.unwrap();
-    }
-    links
-}
-
-fn memory() -> Folder {
-    Folder::new(Arc::new(InMemory::new()), "ledger".into())
-}
-
-#[tokio::test]
-async fn a_chain_is_followed_to_its_first_segment() {
-    let folder = memory();
-    let links = written(&folder, plain().segments()).await;
-    let mut steps = Vec::new();
-    let chain = trace(&folder, &links[2], GlobalStep(12), |step| steps.push(step.0)).await.unwrap();
-    assert_eq!((chain.links, chain.broken, steps), (links.clone(), vec![], vec![9, 5, 0]));
-    let chain = trace(&folder, &links[1], GlobalStep(12), |_| ()).await.unwrap();
-    assert!(chain.broken[0].to_string().contains("ends with step 9, the checkpoint is of step 12"));
-    folder.remove(&links[1].name).await.unwrap();
-    let chain = trace(&folder, &links[2], GlobalStep(12), |_| ()).await.unwrap();
-    assert_eq!(chain.links, links[2..]);
-    assert_eq!(chain.broken[0].to_string(), format!("segment {}: it is missing", links[1].name));
-}
-
-#[tokio::test]
-async fn a_flipped_or_missing_byte_anywhere_names_the_segment() {
-    let folder = memory();
-    let links = written(&folder, plain().segments()).await;
-    let whole = folder.get(&links[1].name).await.unwrap().unwrap();
-    for at in 0..whole.len() {
-        let mut flipped = whole.to_vec();
-        flipped[at] ^= 1 << (at % 8);
-        // Also without the chain's digest in front of it: no flip is a panic.
-        let _ = Segment::decode(&flipped);
-        for bad in [flipped, whole[..at].to_vec()] {
-            folder.put(&links[1].name, bad).await.unwrap();
-            let chain = trace(&folder, &links[2], GlobalStep(12), |_| ()).await.unwrap();
-            let [Finding::Segment { segment, .. }] = &chain.broken[..] else { panic!("byte {at}: {chain:?}") };
-            assert_eq!((segment, chain.links.len()), (&links[1].name, 1));
-        }
-    }
-    let outside = Part { name: "../x".into(), ..links[0].clone() };
-    assert!(read(&folder, &outside).await.unwrap().is_err());
 }

@@ -99,9 +99,13 @@ impl Verifier {
     /// Why a segment is not one of this run.
     fn stranger(&self, header: &Header) -> Option<String> {
         if header.dataset != self.dataset {
-            return Some(format!("it is of a dataset with fingerprint {}, not {}", header.dataset, self.dataset));
+            return Some(format!(
+                "it is of a dataset with fingerprint {}, not {}",
+                header.dataset, self.dataset
+            ));
         }
-        (header.order != self.spec).then(|| format!("it is of the order {:?}, not {:?}", header.order, self.spec))
+        (header.order != self.spec)
+            .then(|| format!("it is of the order {:?}, not {:?}", header.order, self.spec))
     }
 
     /// The steps after those so far, up to `to`, are in no segment.
