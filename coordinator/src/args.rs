@@ -83,6 +83,11 @@ pub enum Data {
     Inspect(Inspect),
     /// Decodes every row and lists what can't be used; exits with 65 if there is any
     Verify(Source),
+    /// Proves from a run's ledger that each epoch saw each row once, or names the rows; exits with 65 if there is any
+    #[command(
+        after_help = "Reads the run's newest committed checkpoint, its dataset.json, and its ledger; no data.\n\nExample:\n  tandem data verify-ledger --run runs/first"
+    )]
+    VerifyLedger(VerifyLedger),
     /// Trains a WordPiece vocabulary on a dataset's captions
     Tokenizer(Vocabulary),
 }
@@ -188,6 +193,20 @@ pub struct Inspect {
     /// Draws them into this PNG
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
+}
+
+/// Arguments of `tandem data verify-ledger`.
+#[derive(Debug, clap::Args)]
+pub struct VerifyLedger {
+    /// The run's output: a folder or a URL
+    #[arg(long, value_name = "LOCATION")]
+    pub run: String,
+    /// How many rows, substitutions and findings are named; all are counted
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub names: usize,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `tandem data tokenizer`.

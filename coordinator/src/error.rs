@@ -39,6 +39,20 @@ pub enum Error {
         /// Of how many.
         rows: u64,
     },
+    /// A run's ledger does not prove what it should.
+    #[error(
+        "the ledger of {run} does not prove that each row was committed once: {missing} rows missing, {repeated} repeated, {findings} findings"
+    )]
+    Unproven {
+        /// The run's output.
+        run: String,
+        /// Rows that had to be committed and are not proven to be.
+        missing: u64,
+        /// Rows committed more than once.
+        repeated: u64,
+        /// What else was found.
+        findings: u64,
+    },
     /// A local file can't be read.
     #[error("reading {}: {source}", path.display())]
     Read {
@@ -172,7 +186,7 @@ impl Error {
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
             Self::Ended { exit, .. } => *exit,
-            Self::Broken { .. } => Exit::Data,
+            Self::Broken { .. } | Self::Unproven { .. } => Exit::Data,
             Self::Server(_) => Exit::Internal,
         }
     }

@@ -17,7 +17,7 @@ use shards::{
     committed,
     image::check_operations,
     manifest::{FROZEN, Manifest},
-    order::{Order, OrderSpec},
+    order::{Order, order_spec},
     reader::Reader,
     store::{Folder, absolute, local_path},
     text::Tokenizer,
@@ -103,7 +103,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let control = Control::new(
         handout(&config),
         Membership::new(spec(&config, generation, from, fingerprint)),
-        Checkpoints::new(checkpoints, identity, config.checkpoint.keep),
+        Checkpoints::new(&output, identity, config.checkpoint.keep),
         recorder,
     );
     Ok(Start::Ready(Box::new(Launch {
@@ -150,12 +150,6 @@ fn settle(mut config: RunConfig) -> Result<RunConfig> {
 /// The folder of this machine for what is no checkpoint: the output, or one named after the run where that is elsewhere.
 fn scratch(config: &RunConfig) -> PathBuf {
     local_path(&config.run.output).unwrap_or_else(|| PathBuf::from("runs").join(&config.run.name))
-}
-
-/// What the order of a run depends on beside its dataset.
-pub(crate) fn order_spec(config: &RunConfig) -> OrderSpec {
-    let (lanes, window) = (config.data.lanes, config.data.window);
-    OrderSpec { seed: config.run.seed, lanes, window, batch: config.optimizer.batch }
 }
 
 async fn check_data(config: &RunConfig) -> Result<Arc<Manifest>> {

@@ -2,7 +2,8 @@
 //! commits it.
 //!
 //! `checkpoints/step-000000123/` holds `part-00000.safetensors` and so on, then [`MANIFEST`], then [`MARKER`]. Only a
-//! folder whose marker names its manifest's digest exists for anyone.
+//! folder whose marker names its manifest's digest exists for anyone. The manifest also names the newest segment of the
+//! run's ledger, which lies beside the checkpoints and is never pruned.
 
 use crate::{Generation, GlobalStep};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub const MANIFEST: &str = "manifest.json";
 /// The commit marker: it holds the SHA-256 of the manifest file in hex, and is made with put-if-absent.
 pub const MARKER: &str = "COMMITTED";
 /// Version of [`Manifest`]; another one is refused.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,13 +37,15 @@ pub struct Manifest {
     pub state: serde_json::Value,
     /// The files with tensors.
     pub parts: Vec<Part>,
+    /// The newest segment of the run's ledger, which names the one before it: both are committed by one marker.
+    pub ledger: Part,
 }
 
-/// One file of a checkpoint.
+/// One file of a checkpoint, or a segment of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// File name inside the step's folder.
+    /// File name inside its folder.
     pub name: String,
     /// Bytes.
     pub size: u64,

@@ -70,7 +70,8 @@ fn simulated(rows: u64, files: u64, group_rows: u64) -> Manifest {
             RowGroup { stored, rows: stored, offset: offset - bytes, bytes }
         });
         let groups: Vec<RowGroup> = groups.collect();
-        let etag = format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+        let etag =
+            format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         (
             File { location: 0, path: format!("part-{number:06}.parquet"), size: offset, etag, groups: 0..0 },
             groups,

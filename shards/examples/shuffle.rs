@@ -5,7 +5,6 @@
 use proto::{GlobalStep, LaneId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use shards::manifest::Pool;
 use shards::order::{Order, OrderSpec};
 use shards::picture::{Panel, Series, line_charts, write_png};
 use std::{collections::HashMap, path::Path};
@@ -77,9 +76,8 @@ fn full() -> Vec<u32> {
 
 /// Tandem's order of the first epoch, in slot order.
 fn lanes(window: u32) -> Vec<u32> {
-    let whole = Pool { groups: 0..GROUPS, weight: 1 };
     let spec = OrderSpec { seed: 3, lanes: LANES, window, batch: BATCH };
-    let order = Order::new((0..GROUPS).map(|_| GROUP), vec![whole], spec);
+    let order = Order::whole(&[GROUP; GROUPS as usize], spec);
     let mut walks: Vec<_> = (0..LANES).map(|lane| order.walk(LaneId(lane), GlobalStep(0))).collect();
     let mut rows = Vec::with_capacity(ROWS);
     for _ in 0..ROWS / BATCH as usize {

@@ -142,7 +142,8 @@ mod tests {
         let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();
         let manifest = |change: Change| {
             let mut manifest = serde_json::json!({
-                "version": VERSION, "run": "r", "generation": 1, "step": 4, "config": "", "dataset": "", "state": {}, "parts": []
+                "version": VERSION, "run": "r", "generation": 1, "step": 4, "config": "", "dataset": "", "state": {}, "parts": [],
+                "ledger": {"name": "s", "size": 1, "sha256": ""}
             });
             change(&mut manifest);
             manifest.to_string().into_bytes()

@@ -11,6 +11,7 @@ pub mod image;
 pub mod import;
 pub mod inspect;
 pub mod keyed;
+pub mod ledger;
 pub mod loader;
 pub mod manifest;
 mod object;

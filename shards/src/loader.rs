@@ -36,7 +36,7 @@ use std::{
 };
 
 /// Rows that are tried in the place of one that can't be used.
-const TRIES: u64 = 16;
+pub(crate) const TRIES: u64 = 16;
 /// Rows that may always be replaced, whatever the budget.
 const FREE: u64 = 10;
 
@@ -87,6 +87,8 @@ pub struct Batch {
 /// A row that can't be used, and the one in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Substitution {
+    /// The slot of the global batch.
+    pub slot: u32,
     /// The manifest's number of the row that can't be used.
     pub row: u64,
     /// Of the row in its place.
@@ -192,12 +194,13 @@ impl Pipeline {
         let decoded: Vec<std::result::Result<Text, String>> = self.pool.install(work);
         self.seen += items.len() as u64;
         let (mut texts, mut substitutions) = (Vec::with_capacity(items.len()), Vec::new());
-        for ((item, image), decoded) in items.iter().zip(images.chunks_mut(pixels)).zip(decoded) {
+        let found = items.iter().zip(images.chunks_mut(pixels)).zip(decoded);
+        for (slot, ((item, image), decoded)) in (first_slot..).zip(found) {
             texts.push(match decoded {
                 Ok(text) => text,
                 Err(reason) => {
                     let lane = (item.slot.lane.0 - self.decoder.spec.lanes.start) as usize;
-                    let (text, substitution) = self.replace(item, reason, &mut lanes[lane], image)?;
+                    let (text, substitution) = self.replace((slot, item), reason, &mut lanes[lane], image)?;
                     substitutions.push(substitution);
                     text
                 }
@@ -212,7 +215,7 @@ impl Pipeline {
     /// Another row of the window in the place of one that can't be used.
     fn replace(
         &mut self,
-        item: &Item,
+        (slot, item): (u32, &Item),
         mut reason: String,
         lane: &mut Lane<'_>,
         image: &mut [f32],
@@ -228,7 +231,9 @@ impl Pipeline {
             let Some(other) = lane.substitute(&item.slot, attempt) else { break };
             // The slot keeps the keys of its own row, so that one pair in two slots looks different in each.
             match self.decoder.pair(&item.slot, item.window.row(&other), image) {
-                Ok(text) => return Ok((text, Substitution { row, substitute: other.row, reason: why })),
+                Ok(text) => {
+                    return Ok((text, Substitution { slot, row, substitute: other.row, reason: why }));
+                }
                 Err(next) => reason = next,
             }
         }

@@ -11,6 +11,7 @@ pub mod eval;
 pub mod exchange;
 pub mod export;
 pub mod fingerprint;
+mod ledger;
 pub mod masking;
 pub mod models;
 pub mod objective;

@@ -3,6 +3,7 @@
 use crate::checkpoint;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::ledger::Ledger;
 use crate::masking::Special;
 use crate::pretrained::Start;
 use crate::report::Outbox;
@@ -10,8 +11,8 @@ use crate::session::Session;
 use crate::state::State;
 use crate::step::Trainer;
 use c10d::{Group, GroupSpec};
-use proto::checkpoint::FOLDER;
-use proto::{GlobalStep, Rank, RunConfig, WorldSize, v1};
+use proto::checkpoint::Part;
+use proto::{Generation, GlobalStep, Rank, RunConfig, WorldSize, v1};
 use shards::loader::{Loader, LoaderSpec};
 use shards::manifest::{FROZEN, Manifest};
 use shards::order::lanes_of;
@@ -33,6 +34,7 @@ pub(crate) struct Worker {
     pub(crate) loader: Loader,
     pub(crate) trainer: Trainer,
     pub(crate) outbox: Outbox,
+    pub(crate) ledger: Ledger,
 }
 
 /// Waits for the assignment and makes what it takes.
@@ -53,7 +55,7 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
     let tokenizer = runtime.block_on(Tokenizer::open(&config.text.tokenizer))?;
     let special = special(&tokenizer, &config);
 
-    let state = state(&runtime, &config, &output, resume, device)?;
+    let (state, newest) = state(&runtime, &config, &output, resume, device)?;
     let lanes = lanes_of(rank, world, config.data.lanes);
     let steps_per_epoch = manifest.rows() as f64 / f64::from(config.optimizer.batch);
     let loader = Loader::start(loader_spec(&config, lanes, resume, threads), manifest, tokenizer)?;
@@ -68,9 +70,11 @@ pub(crate) fn prepare(session: &mut Session, url: &str, interface: Option<&str>)
     let group = Group::new(spec, Arc::new(session.store()))?;
     session.guard(group.abort_handle()?);
     let trainer = Trainer::new(&config, special, steps_per_epoch, state, group)?;
-    let outbox = Outbox::start(&runtime, session.voice(), output.below(FOLDER), rank.0, world.0);
+    let outbox = Outbox::start(&runtime, session.voice(), &output, (rank, world), newest);
+    let (dataset, generation) = (&assignment.manifest_fingerprint, Generation(assignment.generation));
+    let ledger = Ledger::new(&config, rank, dataset, generation, resume);
     let counts = counts(&config, world);
-    Ok(Worker { config, rank, world, counts, loader, trainer, outbox })
+    Ok(Worker { config, rank, world, counts, loader, trainer, outbox, ledger })
 }
 
 /// The run's dataset as the coordinator froze it.
@@ -86,25 +90,26 @@ async fn frozen(output: &Folder, config: &RunConfig, fingerprint: &str) -> Resul
     Ok(Arc::new(manifest))
 }
 
-/// The state before the first step, or that of a committed checkpoint.
+/// The state before the first step, or that of a committed checkpoint, with the newest segment of its ledger.
 fn state(
     runtime: &Handle,
     config: &RunConfig,
     output: &Folder,
     resume: GlobalStep,
     device: Device,
-) -> Result<State> {
+) -> Result<(State, Option<Part>)> {
     if resume.0 == 0 {
         let start = runtime.block_on(Start::new(config))?;
         start.report.iter().for_each(|line| tracing::info!("{line}"));
-        return Ok(State::begin(config, start.student, start.teacher, device));
+        return Ok((State::begin(config, start.student, start.teacher, device), None));
     }
     let mut state = State::new(config, device)?;
-    let (folder, manifest) = runtime.block_on(checkpoint::manifest(&output.below(FOLDER), resume))?;
+    let (folder, manifest) =
+        runtime.block_on(checkpoint::manifest(&output.below(proto::checkpoint::FOLDER), resume))?;
     let (tensors, counters) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true))?;
     state.restore(tensors, counters)?;
     tracing::info!("went on from the checkpoint of step {resume}");
-    Ok(state)
+    Ok((state, Some(manifest.ledger)))
 }
 
 fn special(tokenizer: &Tokenizer, config: &RunConfig) -> Special {

@@ -43,12 +43,17 @@ impl Worker {
             let start = Instant::now();
             let batch = self.loader.next_batch()?;
             let waited = start.elapsed();
-            let substitutions = substitutions(&batch);
+            let (substitutions, record) = (substitutions(&batch), self.ledger.read(&batch));
             let outcome = self.trainer.step(&local(batch, &self.config, &self.counts), wishes)?;
             tally.add(start.elapsed(), waited);
+            self.ledger.enter(outcome.step, record);
             session.enter(v1::Phase::Training, outcome.step);
             self.report(&outcome, &mut tally, substitutions)?;
-            if self.keeps(&outcome) {
+            let keeps = self.keeps(&outcome);
+            if keeps || self.ledger.full() {
+                self.ledger.close(&mut self.trainer)?.map_or(Ok(()), |closed| self.outbox.segment(closed))?;
+            }
+            if keeps {
                 self.outbox.part(snapshot(self.trainer.state(), self.rank, self.world)?)?;
             }
             self.outbox.check()?;

@@ -6,10 +6,11 @@ mod tests;
 
 use proto::{
     Generation, GlobalStep, Rank,
-    checkpoint::{MANIFEST, MARKER, Manifest, Part, VERSION},
+    checkpoint::{FOLDER, MANIFEST, MARKER, Manifest, Part, VERSION},
 };
 use shards::{
     committed::digest,
+    ledger,
     store::{Folder, StoreError},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,12 +74,15 @@ pub struct Report {
     pub part: Part,
     /// Rank 0: the small state, JSON.
     pub state: String,
+    /// Rank 0: the newest segment of the ledger, which is in the store.
+    pub ledger: Option<Part>,
 }
 
 #[derive(Default)]
 struct Pending {
     parts: BTreeMap<Rank, Part>,
     state: String,
+    ledger: Option<Part>,
 }
 
 #[derive(Default)]
@@ -90,15 +94,17 @@ struct Progress {
 /// The checkpoints of one run.
 pub struct Checkpoints {
     folder: Folder,
+    ledger: Folder,
     identity: Identity,
     keep: usize,
     progress: Mutex<Progress>,
 }
 
 impl Checkpoints {
-    /// `folder` holds the steps' folders; the newest `keep` committed ones stay.
-    pub fn new(folder: Folder, identity: Identity, keep: u32) -> Self {
-        Self { folder, identity, keep: keep as usize, progress: Mutex::default() }
+    /// Those in a run's `output`; the newest `keep` committed ones stay, and the whole ledger.
+    pub fn new(output: &Folder, identity: Identity, keep: u32) -> Self {
+        let (folder, ledger) = (output.below(FOLDER), output.below(ledger::FOLDER));
+        Self { folder, ledger, identity, keep: keep as usize, progress: Mutex::default() }
     }
 
     /// Takes a report; the one that completes the step commits it. Says whether the step is committed now. A repeated
@@ -113,10 +119,13 @@ impl Checkpoints {
         if progress.committed.contains(&key) {
             return Ok(true);
         }
-        self.verify_size(&report).await?;
+        self.verify_size(&report, &self.folder.step(report.step), &report.part).await?;
+        if let Some(segment) = &report.ledger {
+            self.verify_size(&report, &self.ledger, segment).await?;
+        }
         let pending = progress.pending.entry(key).or_default();
         if report.rank == Rank(0) {
-            pending.state = report.state;
+            (pending.state, pending.ledger) = (report.state, report.ledger);
         }
         pending.parts.insert(report.rank, report.part);
         if pending.parts.len() < report.parts as usize {
@@ -130,10 +139,14 @@ impl Checkpoints {
         Ok(true)
     }
 
-    async fn verify_size(&self, report: &Report) -> Result<(), CheckpointError> {
-        let (name, said) = (&report.part.name, report.part.size);
-        let found = self.folder.step(report.step).size(name).await?;
-        if found == Some(said) {
+    async fn verify_size(
+        &self,
+        report: &Report,
+        folder: &Folder,
+        Part { name, size: said, .. }: &Part,
+    ) -> Result<(), CheckpointError> {
+        let found = folder.size(name).await?;
+        if found == Some(*said) {
             return Ok(());
         }
         let found = found.map_or("nothing".into(), |size| format!("{size} bytes"));
@@ -147,6 +160,11 @@ impl Checkpoints {
     ) -> Result<Manifest, CheckpointError> {
         let state = serde_json::from_str(&pending.state)
             .map_err(|e| CheckpointError::State { step: key.1, reason: e.to_string() })?;
+        let ledger = pending.ledger.clone().ok_or(CheckpointError::Report {
+            step: key.1,
+            rank: Rank(0),
+            reason: "it names no segment of the ledger".into(),
+        })?;
         Ok(Manifest {
             version: VERSION,
             run: self.identity.run.clone(),
@@ -156,6 +174,7 @@ impl Checkpoints {
             dataset: self.identity.dataset.clone(),
             state,
             parts: pending.parts.values().cloned().collect(),
+            ledger,
         })
     }
 
@@ -200,22 +219,23 @@ impl Checkpoints {
 }
 
 fn check(report: &Report) -> Result<(), CheckpointError> {
-    let name = &report.part.name;
-    let plain = !name.is_empty()
-        && name.len() <= 255
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        && !name.starts_with('.')
-        && ![MANIFEST, MARKER].contains(&name.as_str());
-    let digest = &report.part.sha256;
-    if !plain {
-        Err(refused(report, format!("{name:?} is no plain file name")))
-    } else if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-        Err(refused(report, format!("{digest:?} is no SHA-256 in hex")))
-    } else if report.rank.0 >= report.parts {
-        Err(refused(report, format!("there are {} parts", report.parts)))
-    } else {
-        Ok(())
+    for Part { name, sha256, .. } in [&report.part].into_iter().chain(&report.ledger) {
+        let plain = !name.is_empty()
+            && name.len() <= 255
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && !name.starts_with('.')
+            && ![MANIFEST, MARKER].contains(&name.as_str());
+        if !plain {
+            return Err(refused(report, format!("{name:?} is no plain file name")));
+        }
+        if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(refused(report, format!("{sha256:?} is no SHA-256 in hex")));
+        }
     }
+    if report.rank.0 >= report.parts {
+        return Err(refused(report, format!("there are {} parts", report.parts)));
+    }
+    Ok(())
 }
 
 fn refused(report: &Report, reason: String) -> CheckpointError {

@@ -9,25 +9,34 @@ use std::sync::Arc;
 const G: Generation = Generation(2);
 
 fn checkpoints(store: Arc<dyn ObjectStore>, keep: u32) -> (Checkpoints, Folder) {
-    let folder = Folder::new(store, Path::from("out/checkpoints"));
+    let output = Folder::new(store, Path::from("out"));
     let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
-    (Checkpoints::new(folder.clone(), identity, keep), folder)
+    (Checkpoints::new(&output, identity, keep), output.below(checkpoint::FOLDER))
 }
 
-async fn report(folder: &Folder, step: u64, rank: u32) -> Report {
+/// What another coordinator of the same output would have.
+fn beside(ours: &Checkpoints, identity: Identity) -> Checkpoints {
+    let (folder, ledger) = (ours.folder.clone(), ours.ledger.clone());
+    Checkpoints { folder, ledger, identity, keep: ours.keep, progress: Mutex::default() }
+}
+
+async fn report(Checkpoints { folder, ledger, .. }: &Checkpoints, step: u64, rank: u32) -> Report {
     let (step, name) = (GlobalStep(step), checkpoint::part_name(rank as usize));
     let bytes = vec![rank as u8; 10 + rank as usize];
     let part = Part { name: name.clone(), size: bytes.len() as u64, sha256: digest(&bytes) };
     folder.step(step).put(&name, bytes).await.unwrap();
     let state = if rank == 0 { r#"{"filled":3}"#.into() } else { String::new() };
-    Report { generation: G, step, rank: Rank(rank), parts: 2, part, state }
+    ledger.put("segment", vec![7; 3]).await.unwrap();
+    let segment = Part { name: "segment".into(), size: 3, sha256: digest(&[7; 3]) };
+    let ledger = (rank == 0).then_some(segment);
+    Report { generation: G, step, rank: Rank(rank), parts: 2, part, state, ledger }
 }
 
-async fn commit(checkpoints: &Checkpoints, folder: &Folder, step: u64) {
-    let first = report(folder, step, 1).await;
+async fn commit(checkpoints: &Checkpoints, step: u64) {
+    let first = report(checkpoints, step, 1).await;
     assert!(!checkpoints.report(first.clone()).await.unwrap());
     assert!(!checkpoints.report(first.clone()).await.unwrap(), "a repeated report counts once");
-    assert!(checkpoints.report(report(folder, step, 0).await).await.unwrap());
+    assert!(checkpoints.report(report(checkpoints, step, 0).await).await.unwrap());
     assert!(checkpoints.report(first).await.unwrap(), "a late repetition hears that it is committed");
 }
 
@@ -37,9 +46,9 @@ async fn the_last_part_commits_and_the_newest_is_found() {
     let store = Arc::new(LocalFileSystem::new_with_prefix(disk.path()).unwrap().with_fsync(true));
     let (checkpoints, folder) = checkpoints(store, 3);
     assert_eq!(newest(&folder).await.unwrap(), None);
-    commit(&checkpoints, &folder, 5).await;
-    commit(&checkpoints, &folder, 20).await;
-    let unfinished = report(&folder, 30, 0).await;
+    commit(&checkpoints, 5).await;
+    commit(&checkpoints, 20).await;
+    let unfinished = report(&checkpoints, 30, 0).await;
     assert!(!checkpoints.report(unfinished).await.unwrap());
     let found = newest(&folder).await.unwrap().unwrap();
     assert_eq!((found.step, found.generation, found.state["filled"].as_u64()), (GlobalStep(20), G, Some(3)));
@@ -50,7 +59,7 @@ async fn the_last_part_commits_and_the_newest_is_found() {
 #[tokio::test]
 async fn a_part_that_is_not_as_reported_is_refused() {
     let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
-    let honest = report(&folder, 1, 0).await;
+    let honest = report(&checkpoints, 1, 0).await;
     let with = |change: &dyn Fn(&mut Report)| {
         let mut report = honest.clone();
         change(&mut report);
@@ -63,6 +72,8 @@ async fn a_part_that_is_not_as_reported_is_refused() {
         (with(&|r| r.part.name = "COMMITTED".into()), "no plain file name"),
         (with(&|r| r.part.sha256 = "00".into()), "no SHA-256"),
         (with(&|r| r.rank = Rank(2)), "there are 2 parts"),
+        (with(&|r| r.ledger.as_mut().unwrap().size = 4), "4 bytes in segment, the store has 3 bytes"),
+        (with(&|r| r.ledger.as_mut().unwrap().name = "a/b".into()), "no plain file name"),
     ] {
         let error = checkpoints.report(lie).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
@@ -73,8 +84,8 @@ async fn a_part_that_is_not_as_reported_is_refused() {
 #[tokio::test]
 async fn a_changed_manifest_is_named_not_passed_over() {
     let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
-    commit(&checkpoints, &folder, 1).await;
-    commit(&checkpoints, &folder, 2).await;
+    commit(&checkpoints, 1).await;
+    commit(&checkpoints, 2).await;
     let step = folder.step(GlobalStep(2));
     let mut bytes = step.get(MANIFEST).await.unwrap().unwrap().to_vec();
     bytes[40] ^= 1;
@@ -85,27 +96,37 @@ async fn a_changed_manifest_is_named_not_passed_over() {
 
 #[tokio::test]
 async fn another_coordinators_marker_is_a_conflict_and_ones_own_is_not() {
-    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
-    commit(&ours, &folder, 1).await;
-    let again = Checkpoints::new(folder.clone(), ours.identity.clone(), 3);
-    commit(&again, &folder, 1).await;
-    let other =
-        Checkpoints::new(folder.clone(), Identity { run: "other".into(), ..ours.identity.clone() }, 3);
-    other.report(report(&folder, 1, 1).await).await.unwrap();
-    let error = other.report(report(&folder, 1, 0).await).await.unwrap_err();
+    let (ours, _) = checkpoints(Arc::new(InMemory::new()), 3);
+    commit(&ours, 1).await;
+    let again = beside(&ours, ours.identity.clone());
+    commit(&again, 1).await;
+    let other = beside(&ours, Identity { run: "other".into(), ..ours.identity.clone() });
+    other.report(report(&other, 1, 1).await).await.unwrap();
+    let error = other.report(report(&other, 1, 0).await).await.unwrap_err();
     assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn pruning_keeps_the_newest_committed_and_what_is_being_written() {
     let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 2);
-    report(&folder, 1, 0).await;
+    report(&checkpoints, 1, 0).await;
     for step in [2, 3, 4] {
-        commit(&checkpoints, &folder, step).await;
+        commit(&checkpoints, step).await;
     }
-    report(&folder, 5, 0).await;
+    report(&checkpoints, 5, 0).await;
     let removed = checkpoints.prune().await.unwrap();
     assert_eq!(removed, [GlobalStep(1), GlobalStep(2)]);
     assert_eq!(folder.steps().await.unwrap(), [3, 4, 5].map(GlobalStep));
     assert!(checkpoints.prune().await.unwrap().is_empty());
+    assert_eq!(checkpoints.ledger.files().await.unwrap(), ["segment"], "the ledger is kept whole");
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_its_ledger_is_not_committed() {
+    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    checkpoints.report(report(&checkpoints, 1, 1).await).await.unwrap();
+    let bare = Report { ledger: None, ..report(&checkpoints, 1, 0).await };
+    let error = checkpoints.report(bare).await.unwrap_err().to_string();
+    assert!(error.contains("names no segment of the ledger"), "{error}");
+    assert_eq!(newest(&folder).await.unwrap(), None);
 }

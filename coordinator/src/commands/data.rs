@@ -1,6 +1,7 @@
 //! `tandem data`: datasets made, indexed, shown and checked.
 
 mod index;
+mod ledger;
 mod make;
 mod order;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(super) async fn act(verb: Data, out: &mut impl Write) -> Result<()> {
         Data::Order(arguments) => order::order(&arguments, out).await,
         Data::Inspect(arguments) => look(&arguments, out).await,
         Data::Verify(source) => check(&source, out).await,
+        Data::VerifyLedger(arguments) => ledger::verify(&arguments, out).await,
         Data::Tokenizer(arguments) => vocabulary(&arguments, out).await,
     }
 }

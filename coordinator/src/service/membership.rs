@@ -71,6 +71,7 @@ impl Membership for Service {
     ) -> Result<Response<v1::ReportPartReply>, Status> {
         let request = request.into_inner();
         let id = member(&request.member)?;
+        let ledger = request.ledger;
         let report = Report {
             generation: Generation(request.generation),
             step: GlobalStep(request.step),
@@ -78,6 +79,7 @@ impl Membership for Service {
             parts: request.parts,
             part: Part { name: request.name, size: request.size, sha256: request.sha256 },
             state: request.state,
+            ledger: ledger.map(|v1::Segment { name, size, sha256 }| Part { name, size, sha256 }),
         };
         let committed = self.control.report_part(id, report).await.map_err(not_taken)?;
         Ok(Response::new(v1::ReportPartReply { committed }))

@@ -15,7 +15,7 @@ use proto::{
         rendezvous_client::RendezvousClient,
     },
 };
-use shards::{committed::newest, store::Folder};
+use shards::{committed::newest, ledger, store::Folder};
 use std::{future::Future, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
@@ -42,7 +42,7 @@ struct Run {
 async fn serve() -> Run {
     let output = tempfile::tempdir().unwrap();
     let disk = LocalFileSystem::new_with_prefix(output.path()).unwrap();
-    let folder = Folder::new(Arc::new(disk), "checkpoints".into());
+    let store = Folder::new(Arc::new(disk), "".into());
     let spec = Spec {
         workers: WorldSize(2),
         lost_after: Duration::from_secs(60),
@@ -55,7 +55,9 @@ async fn serve() -> Run {
     let recorder = Recorder::open(output.path().into(), Generation(G), GlobalStep(0)).unwrap();
     let handout =
         Handout { run: "r".into(), config: "c".into(), config_hash: "h".into(), heartbeat_ms: 100, batch: 8 };
-    let checkpoints = Checkpoints::new(folder.clone(), identity, 2);
+    let folder = store.below(checkpoint::FOLDER);
+    let checkpoints = Checkpoints::new(&store, identity, 2);
+    store.below(ledger::FOLDER).put("s", vec![1; 5]).await.unwrap();
     let control = Arc::new(Control::new(handout, Membership::new(spec), checkpoints, recorder));
     let listener = server::listen("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -102,6 +104,7 @@ impl Run {
             size: 9,
             sha256: "0".repeat(64),
             state: if rank == 0 { "{}".into() } else { String::new() },
+            ledger: (rank == 0).then(|| v1::Segment { name: "s".into(), size: 5, sha256: "0".repeat(64) }),
         };
         self.workers.report_part(request).await.map(|reply| reply.into_inner().committed)
     }

@@ -50,9 +50,8 @@ impl<'a> Lane<'a> {
         reader: &Arc<Reader>,
         fetch: &Handle,
     ) -> Self {
-        let mut walk = order.walk(lane, step);
-        let streams = (0..order.pools().len() as u32).filter_map(|pool| walk.stream_of(pool).cloned());
-        let fetches = streams.map(|mut ahead| {
+        let walk = order.walk(lane, step);
+        let fetches = walk.streams().iter().cloned().map(|mut ahead| {
             let next = fetch.spawn(window(reader.clone(), pieces(&mut ahead)));
             Fetch { ahead, now: None, next }
         });
@@ -71,8 +70,8 @@ impl<'a> Lane<'a> {
     }
 
     /// See [`Stream::substitute`].
-    pub(super) fn substitute(&mut self, slot: &Slot, attempt: u64) -> Option<Slot> {
-        self.walk.stream_of(slot.pool)?.substitute(slot, attempt)
+    pub(super) fn substitute(&self, slot: &Slot, attempt: u64) -> Option<Slot> {
+        self.walk.substitute(slot, attempt)
     }
 }
 

@@ -168,6 +168,43 @@ fn rows_that_can_not_be_used_are_replaced_named_and_counted() {
 }
 
 #[test]
+fn what_is_given_is_proven_by_the_ledger_with_every_substitution() {
+    use crate::ledger::{Entry, Header, Record, Segment, VERSION, verify::Verifier};
+    use proto::Generation;
+    let disk = tempfile::tempdir().unwrap();
+    let set = dataset(disk.path(), 40, |row, pair| {
+        if row % 10 == 3 {
+            pair.image.truncate(20)
+        }
+    });
+    let spec = OrderSpec { seed: 5, lanes: LANES, window: 2, batch: 12 };
+    let parts = [batches(&set, 0..1, 0, 9), batches(&set, 1..LANES, 0, 9)];
+    let records = |at: usize| parts.iter().map(move |part| Record::of(&part[at], &spec));
+    let entry = |at: usize| Entry {
+        generation: Generation(1),
+        step: GlobalStep(at as u64 + 1),
+        digests: records(at).flat_map(|record| record.digests).collect(),
+    };
+    let dataset = set.manifest.fingerprint();
+    let header = Header {
+        version: VERSION,
+        run: "r".into(),
+        from: GlobalStep(0),
+        to: GlobalStep(9),
+        dataset: dataset.clone(),
+        order: spec,
+        previous: None,
+    };
+    let stand_ins = (0..9).flat_map(records).flat_map(|record| record.stand_ins).collect();
+    let segment = Segment { header, entries: (0..9).map(entry).collect(), stand_ins };
+    let mut verifier = Verifier::new(Order::of(&set.manifest, spec), &dataset, 5);
+    verifier.segment("s", &segment, &mut |_| ());
+    let report = verifier.finish(GlobalStep(9), &mut |_| ());
+    assert!(report.proven(), "{report:?}");
+    assert_eq!((report.epochs[0].committed_once, report.epochs[0].substituted), (40, 4));
+}
+
+#[test]
 fn too_many_of_them_end_the_run() {
     let disk = tempfile::tempdir().unwrap();
     let set = dataset(disk.path(), 60, |row, pair| {

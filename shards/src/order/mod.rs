@@ -21,7 +21,8 @@ use crate::{
     error::{Error, Result},
     manifest::{Manifest, Pool},
 };
-use proto::{GlobalStep, LaneId, Rank, RowGroupId, WorldSize};
+use proto::{GlobalStep, LaneId, Rank, RowGroupId, RunConfig, WorldSize};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     ops::Range,
@@ -29,7 +30,8 @@ use std::{
 };
 
 /// What the order depends on beside the dataset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OrderSpec {
     /// The run's seed.
     pub seed: u64,
@@ -46,6 +48,12 @@ impl OrderSpec {
     pub fn per_lane(&self) -> u64 {
         u64::from(self.batch / self.lanes.max(1))
     }
+}
+
+/// What the order of a run depends on, as its configuration has it.
+pub fn order_spec(config: &RunConfig) -> OrderSpec {
+    let (lanes, window) = (config.data.lanes, config.data.window);
+    OrderSpec { seed: config.run.seed, lanes, window, batch: config.optimizer.batch }
 }
 
 /// Where a slot's pair is.
@@ -86,6 +94,12 @@ impl Order {
     pub fn of(manifest: &Manifest, spec: OrderSpec) -> Self {
         let rows = manifest.row_groups().iter().map(|group| group.rows);
         Self::new(rows, manifest.pools(), spec)
+    }
+
+    /// The order of row groups with these numbers of rows, all shuffled together.
+    pub fn whole(rows: &[u32], spec: OrderSpec) -> Self {
+        let pool = Pool { groups: 0..rows.len() as u32, weight: 1 };
+        Self::new(rows.iter().copied(), vec![pool], spec)
     }
 
     /// The order of row groups with these numbers of rows, in these pools.
@@ -135,10 +149,16 @@ impl Order {
         &self.mix
     }
 
-    /// Rows of a pool.
+    /// The rows of a pool, as the manifest numbers them.
+    pub fn range_of(&self, pool: u32) -> Range<u64> {
+        let groups = self.pools.get(pool as usize).map_or(0..0, |pool| pool.groups.clone());
+        self.starts[groups.start as usize]..self.starts[groups.end as usize]
+    }
+
+    /// How many rows a pool has.
     pub fn rows_of(&self, pool: u32) -> u64 {
-        let Some(pool) = self.pools.get(pool as usize) else { return 0 };
-        self.starts[pool.groups.end as usize] - self.starts[pool.groups.start as usize]
+        let range = self.range_of(pool);
+        range.end - range.start
     }
 
     /// Steps in which the lanes go once through the dataset; not whole, since lanes roll over by themselves.

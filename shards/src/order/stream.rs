@@ -57,6 +57,11 @@ impl<'a> Stream<'a> {
         self.window.as_ref()
     }
 
+    /// The epoch of the next row, or none for a stream without rows.
+    pub fn epoch(&self) -> Option<u64> {
+        self.position.checked_div(self.range.end - self.range.start)
+    }
+
     /// Goes on to the first row of the window after this one. What a reader fetches ahead of the stream that it follows.
     pub fn skip_window(&mut self) {
         let end = self.window().map(|window| (window.epoch, window.first + window.rows.len() as u64));

@@ -26,8 +26,8 @@ impl<'a> Walk<'a> {
 
     /// The stream that the next slot comes from, which stands at that slot's row.
     pub fn stream(&mut self) -> Option<&mut Stream<'a>> {
-        if let [only] = self.streams.as_mut_slice() {
-            return Some(only);
+        if self.streams.len() == 1 {
+            return self.streams.first_mut();
         }
         let length = self.order.mix().cycle_length();
         let cycle = self.position / length;
@@ -38,9 +38,14 @@ impl<'a> Walk<'a> {
         self.streams.get_mut(pool as usize)
     }
 
-    /// The stream of a pool.
-    pub fn stream_of(&mut self, pool: u32) -> Option<&mut Stream<'a>> {
-        self.streams.get_mut(pool as usize)
+    /// The streams, by pool.
+    pub fn streams(&self) -> &[Stream<'a>] {
+        &self.streams
+    }
+
+    /// See [`Stream::substitute`].
+    pub fn substitute(&self, slot: &Slot, attempt: u64) -> Option<Slot> {
+        self.streams.get(slot.pool as usize)?.substitute(slot, attempt)
     }
 }
 

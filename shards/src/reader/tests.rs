@@ -231,7 +231,7 @@ async fn what_has_no_pairs_in_it_is_told_with_what_is_there() {
     let inner =
         StructArray::from(vec![(Arc::new(Field::new("bytes", DataType::Float32, true)), number.clone())]);
     let nested = StructArray::from(vec![(
-        Arc::new(Field::new("inner", inner.data_type().clone(), true)),
+        Arc::new(Field::new("inner", arrow_array::Array::data_type(&inner).clone(), true)),
         Arc::new(inner) as ArrayRef,
     )]);
     let cases: [(&str, ArrayRef); 2] = [("jpg", number), ("image", Arc::new(nested))];

@@ -1,11 +1,11 @@
 //! `tandem data order`: who reads what in a step.
 
 use super::{super::say, knobs};
-use crate::{Error, Result, args::Order as Arguments, start::order_spec};
+use crate::{Error, Result, args::Order as Arguments};
 use proto::{GlobalStep, Rank, WorldSize};
 use shards::{
     manifest::Manifest,
-    order::{Order, Slot, lanes_of},
+    order::{Order, Slot, lanes_of, order_spec},
     store::Folder,
 };
 use std::io::Write;
