@@ -209,9 +209,9 @@ async fn footer(folder: &Folder, object: ObjectMeta) -> Result<File> {
         return Err(failed("it is empty".into()));
     }
     let (store, path) = folder.object(&file.path);
-    let mut reader = Object { store, path, size: object.size };
+    let mut reader = Object { store, path, size: object.size, etag: Some(file.etag.clone()) };
     let loaded = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await;
-    let metadata = loaded.map_err(|e| failed(e.to_string()))?;
+    let metadata = loaded.map_err(|e| crate::object::failure(object.location.as_ref(), e))?;
     let row_group = |group: &parquet::file::metadata::RowGroupMetaData| {
         let number = |value: i64, what: &str| {
             u64::try_from(value).map_err(|_| failed(format!("a row group has {value} {what}")))

@@ -4,7 +4,7 @@ use crate::{
     columns,
     error::{Error, Result},
     manifest::Manifest,
-    object::Object,
+    object::{self, Object},
     store::Folder,
 };
 use arrow_array::{Array, ArrayRef, cast::AsArray};
@@ -29,8 +29,8 @@ pub struct Reader {
     folder: Folder,
     /// Of each row group: its file's number, its number inside the file.
     places: Vec<(u32, usize)>,
-    /// Paths and sizes.
-    files: Vec<(String, u64)>,
+    /// Paths, sizes and etags.
+    files: Vec<(String, u64, Option<String>)>,
     image: String,
     caption: String,
     footers: Mutex<HashMap<u32, ArrowReaderMetadata>>,
@@ -75,7 +75,7 @@ impl Reader {
         Ok(Self {
             folder: Folder::open(location)?,
             places: places.collect(),
-            files: files.map(|file| (file.path.clone(), file.size)).collect(),
+            files: files.map(|file| (file.path.clone(), file.size, Some(file.etag.clone()))).collect(),
             image: data.image_column.clone(),
             caption: data.caption_column.clone(),
             footers: Mutex::default(),
@@ -92,8 +92,7 @@ impl Reader {
             return Err(Error::Parquet { file: self.folder.path_of(""), reason });
         };
         let (mut object, name) = self.object(file);
-        let failed =
-            |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
+        let failed = |e| object::failure(&name, e);
         let metadata = self.metadata(file, &mut object).await.map_err(failed)?;
         let columns = columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
         let name_of = |index: usize| metadata.schema().field(index).name().clone();
@@ -129,8 +128,7 @@ impl Reader {
     /// As [`fetch`](Self::fetch).
     pub async fn columns(&self) -> Result<Vec<(String, String)>> {
         let (mut object, name) = self.object(0);
-        let failed =
-            |e: parquet::errors::ParquetError| Error::Parquet { file: name.clone(), reason: e.to_string() };
+        let failed = |e| object::failure(&name, e);
         let metadata = self.metadata(0, &mut object).await.map_err(failed)?;
         columns::find(metadata.schema(), &self.image, &self.caption, &name)?;
         let fields = metadata.schema().fields().iter();
@@ -138,10 +136,10 @@ impl Reader {
     }
 
     fn object(&self, file: u32) -> (Object, String) {
-        let (path, size) = self.files.get(file as usize).cloned().unwrap_or_default();
+        let (path, size, etag) = self.files.get(file as usize).cloned().unwrap_or_default();
         let (store, path) = self.folder.object(&path);
         let name = path.to_string();
-        (Object { store, path, size }, name)
+        (Object { store, path, size, etag }, name)
     }
 
     async fn metadata(&self, file: u32, object: &mut Object) -> parquet::errors::Result<ArrowReaderMetadata> {

@@ -15,6 +15,7 @@ impl RunConfig {
             }
         };
         self.validate_data(&mut require);
+        self.validate_store(&mut require);
         self.validate_model(&mut require);
         self.validate_training(&mut require);
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
@@ -62,6 +63,26 @@ impl RunConfig {
         require(
             augment.std.iter().all(|s| *s > 0.0),
             format!("augment.std = {:?}: give positive numbers", augment.std),
+        );
+    }
+
+    fn validate_store(&self, require: &mut impl FnMut(bool, String)) {
+        let store = &self.store;
+        require(store.requests > 0, "store.requests = 0: give at least 1".into());
+        require(store.gap_kib <= 1 << 20, format!("store.gap_kib = {}: give 0 to 1048576", store.gap_kib));
+        // Above a year the number only says "for ever", and could not be waited for.
+        for (key, value, most) in [
+            ("retry_seconds", store.retry_seconds, 3.2e7),
+            ("timeout", store.timeout, 3.2e7),
+            ("connect_timeout", store.connect_timeout, 3.2e7),
+            ("cache_gib", store.cache_gib, 1e9),
+        ] {
+            let fits = value > 0.0 && value <= most;
+            require(fits, format!("store.{key} = {value}: give a number above 0, at most {most}"));
+        }
+        require(
+            !store.cache.contains("://"),
+            format!("store.cache = {}: give a folder on a local disk, not a URL", store.cache),
         );
     }
 
