@@ -59,12 +59,17 @@ pub fn local_path(location: &str) -> Option<PathBuf> {
 }
 
 impl Folder {
-    /// The folder at `path` of `store`.
+    /// The folder at `path` of `store`, with the defaults of all knobs.
     pub fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
+        Self::on(store, path, &StoreSection::default())
+    }
+
+    /// The folder at `path` of `store`, which leaves it to us to try again.
+    pub fn on(store: Arc<dyn ObjectStore>, path: Path, spec: &StoreSection) -> Self {
         let kind = if store.to_string().starts_with("LocalFileSystem") { Kind::Local } else { Kind::Cloud };
         let opened =
             Opened { steady: store.clone(), once: store, path: path.clone(), root: String::new(), kind };
-        Self { store: Arc::new(Remote::new(opened, &StoreSection::default())), path }
+        Self { store: Arc::new(Remote::new(opened, spec)), path }
     }
 
     /// The folder that a path or a URL names, with the defaults of all knobs. See [`open_with`](Self::open_with).
