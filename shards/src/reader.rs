@@ -68,18 +68,23 @@ impl Reader {
     /// # Errors
     /// A location that no store serves.
     pub fn new(location: &str, data: &DataSection, manifest: &Manifest) -> Result<Self> {
+        Ok(Self::of(Folder::open(location)?, data, manifest))
+    }
+
+    /// A reader of the row groups that `manifest` lists below `folder`. `data` names the columns.
+    pub fn of(folder: Folder, data: &DataSection, manifest: &Manifest) -> Self {
         let files = manifest.files().iter();
         let places = (0..)
             .zip(files.clone())
             .flat_map(|(number, file)| (0..file.row_groups.len()).map(move |group| (number, group)));
-        Ok(Self {
-            folder: Folder::open(location)?,
+        Self {
+            folder,
             places: places.collect(),
             files: files.map(|file| (file.path.clone(), file.size, Some(file.etag.clone()))).collect(),
             image: data.image_column.clone(),
             caption: data.caption_column.clone(),
             footers: Mutex::default(),
-        })
+        }
     }
 
     /// Fetches the rows `rows` of a row group.

@@ -5,9 +5,10 @@
 
 use std::{
     fs::{self, DirEntry, File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -23,7 +24,6 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 pub(super) struct Ledger {
     folder: PathBuf,
     limit: u64,
-    next: AtomicU64,
     /// The folder was counted by this process.
     counted: AtomicBool,
 }
@@ -38,8 +38,7 @@ struct Held {
 impl Ledger {
     /// Of `folder`, which is there.
     pub(super) fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        let ledger =
-            Self { folder: folder.into(), limit, next: AtomicU64::new(0), counted: AtomicBool::new(false) };
+        let ledger = Self { folder: folder.into(), limit, counted: AtomicBool::new(false) };
         ledger.account().map(|_| ledger)
     }
 
@@ -66,9 +65,9 @@ impl Ledger {
         }
         account.seek(SeekFrom::Start(0))?;
         account.write_all(&(used + length).to_le_bytes())?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{PARTIAL}{}-{number}", std::process::id()));
-        let file = File::create(&path)?;
+        // By chance: process ids are no names where containers share a folder.
+        let path = self.folder.join(format!("{PARTIAL}{:016x}", RandomState::new().hash_one(length)));
+        let file = File::create_new(&path)?;
         if let Err(error) = file.set_len(length) {
             let _ = fs::remove_file(&path);
             return Err(error);

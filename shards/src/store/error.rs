@@ -71,6 +71,9 @@ fn mend(error: &Error) -> Option<&'static str> {
             "the environment has no credentials for the store, so this machine's cloud was asked for them: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, or AZURE_STORAGE_ACCOUNT_KEY",
         );
     }
+    if outer.contains("Account must be specified") {
+        return Some("set AZURE_STORAGE_ACCOUNT_NAME");
+    }
     if outer.contains("redirect without LOCATION") {
         return Some("the bucket is in another region: set AWS_REGION");
     }

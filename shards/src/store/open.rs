@@ -40,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) kind: Kind,
 }
 
+/// What a location can be.
+const SCHEMES: &str = "give a path, or a file, s3, gs, az, http or https URL";
 /// The longest a try may take where we keep the time ourselves.
 const FOR_US: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What one request of an upload in parts may take beyond the timeout.
@@ -75,7 +77,7 @@ pub(super) fn open(location: &str, spec: &StoreSection) -> Result<Opened, StoreE
     let steady =
         clients.build(&scheme, again, seconds(spec.timeout).saturating_add(PART_ALLOWANCE)).map_err(told)?;
     let kind = if scheme == ObjectStoreScheme::Http { Kind::Web } else { Kind::Cloud };
-    Ok(Opened { once, steady, path, root: root(&url), kind })
+    Ok(Opened { once, steady, root: root(&url, &path), path, kind })
 }
 
 /// Which store serves the URL, and the path in it. A query makes any http URL a plain one: it is signed for that file.
@@ -92,14 +94,17 @@ fn scheme(url: &Url) -> Result<(ObjectStoreScheme, Path), String> {
         return Ok((ObjectStoreScheme::Http, path));
     }
     let known = ObjectStoreScheme::parse(url);
-    known.map_err(|e| format!("{e}; give a path, or a file, s3, gs, az, http or https URL"))
+    known.map_err(|e| format!("{e}; {SCHEMES}"))
 }
 
-/// Scheme and host, without what is secret in a URL.
-fn root(url: &Url) -> String {
+/// What precedes `path` in the URL, without what is secret in it. In some URLs the bucket is a part of the path.
+fn root(url: &Url, path: &Path) -> String {
     let mut shown = url.clone();
     let _ = shown.set_password(None);
-    format!("{}/", &shown[..Position::BeforePath])
+    let before = &shown[..Position::BeforePath];
+    let whole = Path::from_url_path(url.path()).unwrap_or_default();
+    let bucket = whole.as_ref().strip_suffix(path.as_ref()).unwrap_or_default().trim_matches('/');
+    if bucket.is_empty() { format!("{before}/") } else { format!("{before}/{bucket}/") }
 }
 
 struct Clients<'a> {
@@ -157,7 +162,10 @@ impl Clients<'_> {
                 }
                 Arc::new(builder.build()?)
             }
-            _ => return object_store::parse_url(self.url).map(|(store, _)| store.into()),
+            other => {
+                let source = format!("{other:?} keeps nothing; {SCHEMES}").into();
+                return Err(Error::NotSupported { source });
+            }
         })
     }
 }
@@ -177,7 +185,27 @@ mod tests {
             ("file:///data/a", "LocalFileSystem", "/", "data/a", Kind::Local),
             ("s3://bucket/a/b", "AmazonS3(bucket)", "s3://bucket/", "a/b", Kind::Cloud),
             ("gs://bucket/a", "GoogleCloudStorage(bucket)", "gs://bucket/", "a", Kind::Cloud),
-            ("az://box@account/a", "MicrosoftAzure", "az://box@account/", "a", Kind::Cloud),
+            (
+                "https://s3.eu-west-1.amazonaws.com/bucket/a",
+                "AmazonS3(bucket)",
+                "https://s3.eu-west-1.amazonaws.com/bucket/",
+                "a",
+                Kind::Cloud,
+            ),
+            (
+                "https://account.blob.core.windows.net/box/a",
+                "MicrosoftAzure",
+                "https://account.blob.core.windows.net/box/",
+                "a",
+                Kind::Cloud,
+            ),
+            (
+                "abfss://box@account.dfs.core.windows.net/a",
+                "MicrosoftAzure",
+                "abfss://box@account.dfs.core.windows.net/",
+                "a",
+                Kind::Cloud,
+            ),
             ("http://host:81/a/b.parquet", "HttpStore", "http://host:81/", "a/b.parquet", Kind::Web),
             ("https://me:word@host/a", "HttpStore", "https://me@host/", "a", Kind::Web),
             (
@@ -207,6 +235,8 @@ mod tests {
             ("", "the location is empty"),
             ("s4://bucket/a", "file, s3, gs, az, http or https"),
             ("s3://bucket/a?versionId=secret", "a query after a s3:// URL is not used"),
+            ("az://box/a", "set AZURE_STORAGE_ACCOUNT_NAME"),
+            ("memory:///a", "file, s3, gs, az, http or https"),
             ("http://", "empty host"),
         ] {
             let error = opened(location).unwrap_err();

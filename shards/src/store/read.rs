@@ -75,8 +75,8 @@ impl Remote {
         if self.kind == Kind::Local {
             return self.from_disk(&ask, file.path, ranges).await;
         }
-        // Without anything that tells two contents apart, nothing is kept.
-        let told = file.etag.filter(|etag| !etag.trim_matches('0').is_empty());
+        // Only an etag tells two contents of a file apart for sure.
+        let told = file.condition().and(file.etag);
         let pieces = match (&self.cache, told) {
             (Some(cache), Some(etag)) => {
                 let key = cache::Key::new(&self.root, file.path.as_ref(), etag, file.size);
@@ -239,4 +239,38 @@ async fn body(found: GetResult, wanted: u64) -> Result<Bytes, Fault> {
         return Err(Fault::Length { wanted, got });
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strong_etag_is_a_condition_and_whatever_is_known_is_compared() {
+        let path = Path::from("a");
+        let now = |e_tag: Option<&str>, seconds: i64| ObjectMeta {
+            location: path.clone(),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 10 + seconds as u64,
+            e_tag: e_tag.map(str::to_owned),
+            version: None,
+        };
+        // Known of the file, its condition, what the store says, whether that is the same file.
+        for (etag, condition, said, same) in [
+            (Some("\"x\""), Some("\"x\""), Some("\"x\""), true),
+            (Some("\"x\""), Some("\"x\""), Some("\"y\""), false),
+            (Some("0x8D"), Some("\"0x8D\""), Some("\"0x8D\""), true),
+            (Some("W/\"x\""), None, Some("W/\"x\""), true),
+            (Some("W/\"x\""), None, Some("W/\"y\""), false),
+            (Some("0"), None, None, true),
+            (Some("1000"), None, None, false),
+            (Some("0"), None, Some("\"z\""), true),
+            (None, None, Some("\"z\""), true),
+        ] {
+            let file = File { path: &path, size: 10, etag };
+            assert_eq!(file.condition().as_deref(), condition);
+            assert_eq!(file.check(&now(said, 0)).is_ok(), same, "{etag:?} and {said:?}");
+            assert!(matches!(file.check(&now(said, 1)), Err(Fault::Changed(_))), "another size");
+        }
+    }
 }
