@@ -132,8 +132,8 @@ pub fn resolve(layers: &Layers) -> Result<RunConfig> {
 
 /// Workers start elsewhere: places are made absolute before anybody else sees them.
 fn settle(mut config: RunConfig) -> Result<RunConfig> {
-    let RunConfig { data, text, run, model, .. } = &mut config;
-    let given = [&mut model.init, &mut model.init_image, &mut model.init_text]
+    let RunConfig { data, store, text, run, model, .. } = &mut config;
+    let given = [&mut model.init, &mut model.init_image, &mut model.init_text, &mut store.cache]
         .into_iter()
         .filter(|place| !place.is_empty());
     for place in [&mut data.train, &mut text.tokenizer, &mut run.output].into_iter().chain(given) {

@@ -195,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn stores_are_asked_within_bounds() {
+        let sets =
+            ["store.requests=0", "store.timeout=0", "store.retry_seconds=inf", "store.cache='s3://b/c'"];
+        let error = resolve("r", "data.train='d'\ntext.tokenizer='t'", &sets.map(String::from));
+        let error = error.unwrap_err().to_string();
+        for part in
+            ["store.requests = 0", "store.timeout = 0", "store.retry_seconds = inf", "store.cache = s3://b/c"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn what_must_be_named_is_asked_for() {
         let error = resolve("r", "", &[]).unwrap_err().to_string();
         assert!(error.contains("data.train") && error.contains("text.tokenizer"), "{error}");

@@ -100,8 +100,8 @@ impl Remote {
             let short =
                 asked.iter().zip(&read).find(|(range, bytes)| range.end - range.start != bytes.len() as u64);
             match short {
-                Some((range, bytes)) => {
-                    Err(Fault::Length { wanted: range.end - range.start, got: bytes.len() as u64 })
+                Some((range, _)) => {
+                    Err(Fault::Changed(changed(&format!("it ends before byte {}", range.end))))
                 }
                 None => Ok(read),
             }

@@ -2,7 +2,7 @@
 //! or not at all, from the local cache where they are in it.
 
 use super::{
-    error::{StoreError, Trouble, explain},
+    error::{StoreError, Trouble},
     open::{Kind, Opened},
     patience::{Fault, Patience},
 };
@@ -95,7 +95,7 @@ impl Remote {
         F: Future<Output = Result<T, Fault>>,
     {
         if self.kind == Kind::Local {
-            return attempt(0).await.map_err(|fault| failed(ask, &fault));
+            return attempt(0).await.map_err(|fault| refused(ask, &fault));
         }
         let limit = self.patience.timeout.saturating_add(more);
         let mut begun = None;
@@ -112,7 +112,7 @@ impl Remote {
                 Err(_) => Fault::Late(limit),
             };
             if !fault.passes() {
-                return Err(failed(ask, &fault));
+                return Err(refused(ask, &fault));
             }
             tries += 1;
             let Some(pause) = self.patience.pause(tries, begun.elapsed(), chance()) else {
@@ -136,7 +136,7 @@ impl Remote {
             Err(error) => Fault::Store(error),
         };
         if self.kind == Kind::Local || !fault.passes() {
-            return Err(failed(ask, &fault));
+            return Err(refused(ask, &fault));
         }
         let reason = format!("{}, also after {} more tries; {UNREACHABLE}", fault.reason(), self.retries);
         Err(ask.error(reason, Trouble::Unreachable))
@@ -176,17 +176,10 @@ impl Ask {
     }
 }
 
-fn failed(ask: &Ask, fault: &Fault) -> StoreError {
-    let trouble = match fault {
-        Fault::Changed(_) => Trouble::Changed,
-        _ if fault.passes() => Trouble::Unreachable,
-        _ => Trouble::Refused,
-    };
-    let reason = match fault {
-        Fault::Store(error) => explain(error),
-        _ => fault.reason().into_owned(),
-    };
-    ask.error(reason, trouble)
+fn refused(ask: &Ask, fault: &Fault) -> StoreError {
+    let changed = matches!(fault, Fault::Changed(_));
+    let trouble = if changed { Trouble::Changed } else { Trouble::Refused };
+    ask.error(fault.reason().into_owned(), trouble)
 }
 
 fn exhausted(ask: &Ask, fault: &Fault, tries: u32, elapsed: Duration) -> StoreError {
