@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, then runs every check and test. Fails at the first that fails. Usage: scripts/test.sh [--interop]
-#   --interop   also tests weights against PyTorch, safetensors and transformers (scripts/interop.sh; installs 4.9 GB once)
+#   --interop   also tests weights against PyTorch, safetensors and transformers (scripts/interop.sh; installs 4.9 GB once),
+#               and stores against a real S3 server (scripts/stores.sh; 115 MB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,5 +28,7 @@ cargo test --workspace --quiet
 if [ "${1:-}" = --interop ]; then
   heading 'weights against PyTorch, safetensors and transformers'
   scripts/interop.sh
+  heading 'stores against a real S3 server'
+  scripts/stores.sh
 fi
 heading 'all passed'

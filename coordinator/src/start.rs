@@ -133,8 +133,8 @@ pub fn resolve(layers: &Layers) -> Result<RunConfig> {
 
 /// Workers start elsewhere: places are made absolute before anybody else sees them.
 fn settle(mut config: RunConfig) -> Result<RunConfig> {
-    let RunConfig { data, text, run, model, .. } = &mut config;
-    let given = [&mut model.init, &mut model.init_image, &mut model.init_text]
+    let RunConfig { data, store, text, run, model, .. } = &mut config;
+    let given = [&mut model.init, &mut model.init_image, &mut model.init_text, &mut store.cache]
         .into_iter()
         .filter(|place| !place.is_empty());
     let sources = data.source.iter_mut().flat_map(|source| source.location.all_mut());
@@ -159,8 +159,8 @@ async fn check_data(config: &RunConfig) -> Result<Arc<Manifest>> {
         let (file, vocabulary) = (config.text.tokenizer.clone(), config.model.vocabulary);
         return Err(Error::Vocabulary { file, entries, vocabulary });
     }
-    let manifest = Arc::new(Manifest::open(&config.data).await?);
-    Reader::new(manifest.clone())?.columns().await?;
+    let manifest = Arc::new(Manifest::open(&config.data, &config.store).await?);
+    Reader::new(manifest.clone(), &config.store)?.columns().await?;
     Order::of(&manifest, order_spec(config)).check()?;
     Ok(manifest)
 }

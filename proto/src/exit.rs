@@ -12,7 +12,7 @@ pub enum Exit {
     Usage = 2,
     /// The data, a checkpoint or a weights file is missing or broken: mend it and start again.
     Data = 65,
-    /// The coordinator can't be reached, or a port is taken: try again when it is there.
+    /// The coordinator or an object store can't be reached, or a port is taken: try again when it is there.
     Unavailable = 69,
     /// Writing failed: the disk is full, or the store refuses.
     Output = 74,

@@ -174,17 +174,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the reader of parquet says of a file: the store's trouble, or the file's.
-    pub(crate) fn parquet(file: &str, error: parquet::errors::ParquetError) -> Self {
-        match error {
-            parquet::errors::ParquetError::External(source) => match source.downcast::<StoreError>() {
-                Ok(error) => Self::Store(*error),
-                Err(other) => Self::Parquet { file: file.into(), reason: other.to_string() },
-            },
-            other => Self::Parquet { file: file.into(), reason: other.to_string() },
-        }
-    }
-
     /// What the process exits with.
     pub fn exit(&self) -> Exit {
         match self {

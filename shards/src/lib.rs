@@ -2,6 +2,7 @@
 //!
 //! Invariants of absence: no tensor library, no rpc.
 
+mod cache;
 mod columns;
 pub mod committed;
 pub mod error;
@@ -14,7 +15,7 @@ pub mod keyed;
 pub mod ledger;
 pub mod loader;
 pub mod manifest;
-mod object;
+pub mod object;
 pub mod order;
 pub mod picture;
 pub mod reader;

@@ -23,7 +23,7 @@ use decode::{Decoder, Text};
 use lane::{Lane, Window};
 use proto::{
     GlobalStep, LaneId,
-    config::{AugmentSection, DataSection, TextSection},
+    config::{AugmentSection, DataSection, StoreSection, TextSection},
 };
 use rayon::prelude::*;
 use std::{
@@ -45,6 +45,8 @@ const FREE: u64 = 10;
 pub struct LoaderSpec {
     /// The dataset and how it is read.
     pub data: DataSection,
+    /// How stores are asked.
+    pub store: StoreSection,
     /// Random changes of the images.
     pub augment: AugmentSection,
     /// Captions to tokens.
@@ -113,7 +115,7 @@ impl Loader {
         let (lanes, window) = (spec.data.lanes, spec.data.window);
         let order = Order::of(&manifest, OrderSpec { seed: spec.seed, lanes, window, batch: spec.batch });
         order.check()?;
-        let reader = Arc::new(Reader::new(manifest)?);
+        let reader = Arc::new(Reader::new(manifest, &spec.store)?);
         let fetch = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("fetch")

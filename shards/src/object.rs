@@ -1,8 +1,12 @@
 //! A parquet file in an object store, as the parquet reader wants it.
 
+use crate::{
+    error::Error,
+    store::{File, Remote, StoreError},
+};
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::path::Path;
 use parquet::{
     arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
     errors::{ParquetError, Result},
@@ -13,24 +17,58 @@ use std::{ops::Range, sync::Arc};
 /// Bytes that are fetched from the end of a file at once: the footer of most files, in one request.
 const FOOTER: usize = 64 * 1024;
 
-/// A file of known size. Neighbouring ranges are fetched together, as the store sees fit.
-pub(crate) struct Object {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) path: Path,
-    pub(crate) size: u64,
+/// A file of known size. Neighbouring ranges are fetched together, and what fails on the way is tried again.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Where it is.
+    pub store: Arc<Remote>,
+    /// Its path in the store.
+    pub path: Path,
+    /// Bytes.
+    pub size: u64,
+    /// As the manifest has it: the store's etag, or the milliseconds of the last change. A file with another one is refused, on
+    /// stores that have etags; only files with one are kept in the local cache.
+    pub etag: Option<String>,
 }
 
-fn external(error: object_store::Error) -> ParquetError {
+impl Object {
+    /// The bytes of each range, exactly.
+    ///
+    /// # Errors
+    /// A store that does not answer as often as the knobs say, a file that is gone or another one.
+    pub async fn ranges(&self, ranges: &[Range<u64>]) -> std::result::Result<Vec<Bytes>, StoreError> {
+        let file = File { path: &self.path, size: self.size, etag: self.etag.as_deref() };
+        self.store.ranges(&file, ranges).await
+    }
+}
+
+/// What the parquet reader's error of a file means: trouble with the store stays that, the rest is the file's fault.
+pub(crate) fn failure(file: &str, error: ParquetError) -> Error {
+    let broken = |reason: String| Error::Parquet { file: file.into(), reason };
+    match error {
+        ParquetError::External(source) => match source.downcast::<StoreError>() {
+            Ok(error) => Error::Store(*error),
+            Err(other) => broken(other.to_string()),
+        },
+        other => broken(other.to_string()),
+    }
+}
+
+fn external(error: StoreError) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
 impl AsyncFileReader for Object {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        async move { self.store.get_range(&self.path, range).await.map_err(external) }.boxed()
+        async move {
+            let read = self.ranges(&[range]).await.map_err(external)?;
+            Ok(read.into_iter().next().unwrap_or_default())
+        }
+        .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        async move { self.ranges(&ranges).await.map_err(external) }.boxed()
     }
 
     fn get_metadata<'a>(

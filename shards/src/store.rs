@@ -1,40 +1,30 @@
 //! A folder of an object store (a disk, s3, gs, az, http), with the few operations that datasets and checkpoints need and errors
 //! that name path and mend.
 
+mod error;
+mod open;
+mod patience;
+mod pieces;
+mod read;
+mod remote;
+mod write;
+
+pub use error::{StoreError, Trouble};
+pub(crate) use read::File;
+pub use remote::Remote;
+
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
-};
-use proto::{GlobalStep, checkpoint};
-use std::{path::PathBuf, sync::Arc};
+use object_store::{Error, ObjectMeta, ObjectStore, path::Path};
+use open::{Kind, Opened};
+use proto::{GlobalStep, checkpoint, config::StoreSection};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use url::Url;
-
-/// The object store refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{action} {path}: {reason}")]
-pub struct StoreError {
-    /// What was tried.
-    pub action: &'static str,
-    /// On which object.
-    pub path: String,
-    /// Why it did not work, and the mend where it is known.
-    pub reason: String,
-    /// It was a write: the output is at fault.
-    pub writing: bool,
-}
-
-impl StoreError {
-    /// The program's exit code for it.
-    pub fn exit(&self) -> proto::Exit {
-        if self.writing { proto::Exit::Output } else { proto::Exit::Data }
-    }
-}
 
 /// A folder of an object store, or a file seen as one.
 #[derive(Clone, Debug)]
 pub struct Folder {
-    store: Arc<dyn ObjectStore>,
+    store: Arc<Remote>,
     path: Path,
 }
 
@@ -43,8 +33,13 @@ pub struct Folder {
 /// # Errors
 /// An empty location, or a present folder that is gone.
 pub fn absolute(location: &str) -> Result<String, StoreError> {
-    let failed =
-        |reason: String| StoreError { action: "opening", path: location.into(), reason, writing: false };
+    let failed = |reason: String| StoreError {
+        action: "opening",
+        path: location.into(),
+        reason,
+        writing: false,
+        trouble: Trouble::Refused,
+    };
     if location.is_empty() {
         return Err(failed("the location is empty; give a path or a URL".into()));
     }
@@ -64,9 +59,25 @@ pub fn local_path(location: &str) -> Option<PathBuf> {
 }
 
 impl Folder {
-    /// The folder at `path` of `store`.
+    /// The folder at `path` of `store`, with the defaults of all knobs.
     pub fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
-        Self { store, path }
+        Self::on(store, path, &StoreSection::default())
+    }
+
+    /// The folder at `path` of `store`, which leaves it to us to try again.
+    pub fn on(store: Arc<dyn ObjectStore>, path: Path, spec: &StoreSection) -> Self {
+        let kind = if store.to_string().starts_with("LocalFileSystem") { Kind::Local } else { Kind::Cloud };
+        let opened =
+            Opened { steady: store.clone(), once: store, path: path.clone(), root: String::new(), kind };
+        Self { store: Arc::new(Remote::new(opened, spec)), path }
+    }
+
+    /// The folder that a path or a URL names, with the defaults of all knobs. See [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    /// A URL that no store serves.
+    pub fn open(location: &str) -> Result<Self, StoreError> {
+        Self::open_with(location, &StoreSection::default())
     }
 
     /// The folder that a path or a URL names (file, s3, gs, az, http; credentials as the cloud's own tools read them from the
@@ -74,23 +85,14 @@ impl Folder {
     ///
     /// # Errors
     /// A URL that no store serves.
-    pub fn open(location: &str) -> Result<Self, StoreError> {
-        let location = absolute(location)?;
-        let failed =
-            |reason: String| StoreError { action: "opening", path: location.clone(), reason, writing: false };
-        if let Some(path) = local_path(&location) {
-            let path = Path::from_absolute_path(path).map_err(|e| failed(e.to_string()))?;
-            let disk = LocalFileSystem::new().with_fsync(true).with_automatic_cleanup(true);
-            return Ok(Self::new(Arc::new(disk), path));
-        }
-        let url = Url::parse(&location).map_err(|e| failed(e.to_string()))?;
-        let variables = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
-        let (store, path) = object_store::parse_url_opts(&url, variables).map_err(|e| failed(explain(&e)))?;
-        Ok(Self::new(store.into(), path))
+    pub fn open_with(location: &str, spec: &StoreSection) -> Result<Self, StoreError> {
+        let opened = open::open(location, spec)?;
+        let path = opened.path.clone();
+        Ok(Self { store: Arc::new(Remote::new(opened, spec)), path })
     }
 
     /// The store, and the path in it of the object at `relative` (its parts parted by `/`), for readers that fetch ranges.
-    pub fn object(&self, relative: &str) -> (Arc<dyn ObjectStore>, Path) {
+    pub fn object(&self, relative: &str) -> (Arc<Remote>, Path) {
         let parts = relative.split('/').filter(|part| !part.is_empty());
         (self.store.clone(), parts.fold(self.path.clone(), |path, part| path.join(part)))
     }
@@ -104,31 +106,57 @@ impl Folder {
 
     /// A folder of a disk of this machine, where etags name the file and not what is in it.
     pub fn is_local(&self) -> bool {
-        self.store.to_string().starts_with("LocalFileSystem")
+        self.store.kind == Kind::Local
     }
 
     /// All objects below it, by path; itself if it is a file.
     ///
     /// # Errors
-    /// A store that refuses.
+    /// A store that refuses. Plain web servers do not list ([`Trouble::Unlisted`]).
     pub async fn objects(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        match self.store.head(&self.path).await {
-            Ok(meta) => return Ok(vec![meta]),
-            Err(object_store::Error::NotFound { .. }) => {}
-            // A folder of a disk is no object; other stores know no folders.
-            Err(_) if self.is_local() => {}
-            Err(e) => return Err(self.failed("looking at", "", false, &e)),
+        // A folder of a disk is no object; other stores know no folders.
+        let own = match self.store.look(&self.path).await {
+            Err(_) if self.is_local() => None,
+            found => found?,
+        };
+        if let Some((meta, false)) = own {
+            return Ok(vec![meta]);
         }
         let mut found = self.list().await?;
         found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }
 
+    /// What the store says of the object at `relative`; none when it is not there.
+    ///
+    /// # Errors
+    /// A store that refuses.
+    pub async fn meta(&self, relative: &str) -> Result<Option<ObjectMeta>, StoreError> {
+        let (store, path) = self.object(relative);
+        Ok(store.look(&path).await?.map(|(meta, _)| meta))
+    }
+
     async fn list(&self) -> Result<Vec<ObjectMeta>, StoreError> {
-        match self.store.list(Some(&self.path)).try_collect().await {
-            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            other => other.map_err(|e| self.failed("listing", "", false, &e)),
+        let ask = self.store.ask("listing", &self.path);
+        if self.store.kind == Kind::Web {
+            let listed = self.store.request(&ask, Duration::ZERO, |_| async {
+                Ok(self.store.once.list(Some(&self.path)).try_collect().await?)
+            });
+            return listed.await.map_err(|error| match error.trouble {
+                Trouble::Refused => {
+                    let reason = format!("this web server does not list its folders ({}); give the URLs of the files one by one, or of a folder with an index, which `tandem data index` makes of a copy that can be listed", error.reason);
+                    ask.error(reason, Trouble::Unlisted)
+                }
+                _ => error,
+            });
         }
+        let listed = async {
+            match self.store.steady.list(Some(&self.path)).try_collect().await {
+                Err(Error::NotFound { .. }) => Ok(Vec::new()),
+                listed => listed,
+            }
+        };
+        self.store.operation(&ask, listed).await
     }
 
     /// A folder below this one.
@@ -141,9 +169,9 @@ impl Folder {
         self.below(&checkpoint::folder(step))
     }
 
-    /// The path of a file in it, for messages.
+    /// The path or URL of a file in it, for messages.
     pub fn path_of(&self, name: &str) -> String {
-        self.at(name).to_string()
+        self.store.name(&self.at(name))
     }
 
     fn at(&self, name: &str) -> Path {
@@ -155,13 +183,15 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn steps(&self) -> Result<Vec<GlobalStep>, StoreError> {
-        let listed = self.store.list_with_delimiter(Some(&self.path)).await;
-        let listed = match listed {
-            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
-            other => other.map_err(|e| self.failed("listing", "", false, &e))?,
+        let listed = async {
+            match self.store.steady.list_with_delimiter(Some(&self.path)).await {
+                Err(Error::NotFound { .. }) => Ok(Vec::new()),
+                listed => listed.map(|listed| listed.common_prefixes),
+            }
         };
+        let prefixes = self.store.operation(&self.store.ask("listing", &self.path), listed).await?;
         let name = |prefix: &Path| prefix.filename().and_then(checkpoint::step_of);
-        let mut steps: Vec<GlobalStep> = listed.common_prefixes.iter().filter_map(name).collect();
+        let mut steps: Vec<GlobalStep> = prefixes.iter().filter_map(name).collect();
         steps.sort_unstable();
         Ok(steps)
     }
@@ -183,11 +213,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        match self.store.head(&self.at(name)).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.failed("looking at", name, false, &e)),
-        }
+        Ok(self.store.look(&self.at(name)).await?.map(|(meta, _)| meta.size))
     }
 
     /// A whole file; none when it is not there.
@@ -195,15 +221,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        let found = match self.store.get(&self.at(name)).await {
-            Ok(found) => found.bytes().await,
-            Err(e) => Err(e),
-        };
-        match found {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.failed("reading", name, false, &e)),
-        }
+        self.store.whole(&self.at(name)).await
     }
 
     /// Writes a file, over one that is there.
@@ -211,8 +229,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
-        let put = self.store.put(&self.at(name), bytes.into()).await;
-        put.map(drop).map_err(|e| self.failed("writing", name, true, &e))
+        self.store.put(&self.at(name), bytes.into()).await
     }
 
     /// Writes a file unless there is one; says whether it wrote.
@@ -220,14 +237,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn put_if_absent(&self, name: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&self.at(name), bytes.into(), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(false)
-            }
-            Err(e) => Err(self.failed("writing", name, true, &e)),
-        }
+        self.store.put_if_absent(&self.at(name), bytes.into()).await
     }
 
     /// Removes a file, if it is there.
@@ -235,10 +245,7 @@ impl Folder {
     /// # Errors
     /// A store that refuses.
     pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        match self.store.delete(&self.at(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(self.failed("removing", name, true, &e)),
-        }
+        self.store.remove(&self.at(name)).await
     }
 
     /// Removes all files in it.
@@ -251,44 +258,7 @@ impl Folder {
         }
         Ok(())
     }
-
-    fn failed(
-        &self,
-        action: &'static str,
-        name: &str,
-        writing: bool,
-        error: &object_store::Error,
-    ) -> StoreError {
-        StoreError { action, path: self.path_of(name), reason: explain(error), writing }
-    }
-}
-
-/// The innermost cause, which names the real trouble, and the mend for the one that every operator meets.
-fn explain(error: &object_store::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        if let Some(io) = next.downcast_ref::<std::io::Error>()
-            && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-        {
-            return format!("the disk is full ({io}); free space, then start again with --resume");
-        }
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-
-    #[test]
-    fn a_full_disk_is_told_with_path_and_mend() {
-        let source = Box::new(io::Error::from(io::ErrorKind::StorageFull));
-        let error = object_store::Error::Generic { store: "LocalFileSystem", source };
-        let folder = Folder::new(Arc::new(object_store::memory::InMemory::new()), Path::from("out"));
-        let text = folder.step(GlobalStep(3)).failed("writing", "COMMITTED", true, &error).to_string();
-        assert!(text.starts_with("writing out/step-000000003/COMMITTED: the disk is full"), "{text}");
-        assert!(text.contains("--resume"), "{text}");
-    }
-}
+mod tests;

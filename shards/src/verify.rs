@@ -1,10 +1,11 @@
 //! Is every row usable? Decodes all of them.
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     image::decode,
     reader::{Features, Reader, Row},
     scan::{Scanned, scan},
+    store::Trouble,
     text::clean,
 };
 use proto::config::DataSection;
@@ -40,6 +41,10 @@ pub async fn verify(
     reader.columns().await?;
     let mut broken = Vec::new();
     let visit = |group: Scanned| {
+        // A store that does not answer says nothing of the rows.
+        if matches!(&group.rows, Err(Error::Store(error)) if error.trouble == Trouble::Unreachable) {
+            return group.whole().map(drop);
+        }
         let at = |row_in_group: u32, rows: u32, reason: String| Broken {
             row: group.first_row + u64::from(row_in_group),
             rows,

@@ -131,6 +131,7 @@ fn loader_spec(
 ) -> LoaderSpec {
     LoaderSpec {
         data: config.data.clone(),
+        store: config.store.clone(),
         augment: config.augment.clone(),
         text: config.text.clone(),
         image_size: config.model.image_size,

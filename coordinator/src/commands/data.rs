@@ -61,9 +61,9 @@ fn knobs(location: &str, sets: &[String]) -> Result<RunConfig> {
 
 /// A reader of the dataset, and how it is read.
 async fn open(source: &Source) -> Result<(Reader, DataSection)> {
-    let data = knobs(&source.location, &source.sets)?.data;
-    let manifest = Manifest::open(&data).await?;
-    Ok((Reader::new(Arc::new(manifest))?, data))
+    let RunConfig { data, store, .. } = knobs(&source.location, &source.sets)?;
+    let manifest = Manifest::open(&data, &store).await?;
+    Ok((Reader::new(Arc::new(manifest), &store)?, data))
 }
 
 async fn look(arguments: &Inspect, out: &mut impl Write) -> Result<()> {

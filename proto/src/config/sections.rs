@@ -64,6 +64,25 @@ sections! {
         /// Share of rows that may be replaced because they can't be decoded; beyond it (and 10 rows) the run fails.
         substitution_budget: f64 = 0.01,
     }
+    /// Object stores (s3, gs, az, http): how datasets are fetched from them. A local disk uses none of it.
+    store: StoreSection {
+        /// Times that a request which failed on the way (no connection, a timeout, 429, 5xx, a body that is cut off) is made again before that is fatal.
+        retries: u32 = 10,
+        /// Seconds after which a failing request is not made again, however often it was.
+        retry_seconds: f64 = 180.0,
+        /// Seconds that one request may take, with its whole body, of at most 8 MiB; a larger one that is written gets another second per MiB.
+        timeout: f64 = 30.0,
+        /// Seconds that connecting may take.
+        connect_timeout: f64 = 5.0,
+        /// Requests that a process has open at the same time.
+        requests: u32 = 32,
+        /// Ranges of a file that lie at most this many KiB apart are fetched in one request.
+        gap_kib: u32 = 1_024,
+        /// Folder on a local disk that keeps what was fetched, for all processes of the machine and for later runs; empty keeps nothing.
+        cache: String = String::new(),
+        /// Most that the folder holds, in GiB; what was not used for longest goes first.
+        cache_gib: f64 = 64.0,
+    }
     /// Captions to tokens.
     text: TextSection {
         /// A BERT vocab.txt or a tokenizer.json, as a path or URL.

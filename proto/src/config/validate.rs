@@ -18,6 +18,7 @@ impl RunConfig {
             }
         };
         self.validate_data(&mut require);
+        self.validate_store(&mut require);
         self.validate_model(&mut require);
         self.validate_training(&mut require);
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
@@ -91,6 +92,26 @@ impl RunConfig {
             format!(
                 "the weights of data.source add up to {total}: give smaller ones in the same proportion, {MAX_WEIGHT} in all"
             ),
+        );
+    }
+
+    fn validate_store(&self, require: &mut impl FnMut(bool, String)) {
+        let store = &self.store;
+        require(store.requests > 0, "store.requests = 0: give at least 1".into());
+        require(store.gap_kib <= 1 << 20, format!("store.gap_kib = {}: give 0 to 1048576", store.gap_kib));
+        // Above a year the number only says "for ever", and could not be waited for.
+        for (key, value, most) in [
+            ("retry_seconds", store.retry_seconds, 3.2e7),
+            ("timeout", store.timeout, 3.2e7),
+            ("connect_timeout", store.connect_timeout, 3.2e7),
+            ("cache_gib", store.cache_gib, 1e9),
+        ] {
+            let fits = value > 0.0 && value <= most;
+            require(fits, format!("store.{key} = {value}: give a number above 0, at most {most}"));
+        }
+        require(
+            !store.cache.contains("://"),
+            format!("store.cache = {}: give a folder on a local disk, not a URL", store.cache),
         );
     }
 
@@ -228,6 +249,19 @@ mod tests {
         let sources = resolve("r", file, &[]).unwrap().data.sources();
         assert_eq!(sources.iter().map(|s| s.caption_column.as_str()).collect::<Vec<_>>(), ["words", "text"]);
         assert!(sources.iter().all(|source| source.filter == ["width >= 9"]));
+    }
+
+    #[test]
+    fn stores_are_asked_within_bounds() {
+        let sets =
+            ["store.requests=0", "store.timeout=0", "store.retry_seconds=inf", "store.cache='s3://b/c'"];
+        let error = resolve("r", "data.train='d'\ntext.tokenizer='t'", &sets.map(String::from));
+        let error = error.unwrap_err().to_string();
+        for part in
+            ["store.requests = 0", "store.timeout = 0", "store.retry_seconds = inf", "store.cache = s3://b/c"]
+        {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

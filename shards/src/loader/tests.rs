@@ -40,7 +40,7 @@ fn dataset(folder: &Path, rows: u64, spoil: impl Fn(u64, &mut Pair)) -> Set {
         writer.finish().await.unwrap();
     });
     let data = DataSection { train: location.as_str().into(), ..DataSection::default() };
-    let manifest = Arc::new(block_on(Manifest::open(&data)).unwrap());
+    let manifest = Arc::new(block_on(Manifest::open(&data, &StoreSection::default())).unwrap());
     let tokenizer = Tokenizer::from_bytes(&train(captions.into_iter(), 200).unwrap(), "v").unwrap();
     Set { location, manifest, tokenizer }
 }
@@ -56,6 +56,7 @@ fn spec(set: &Set, lanes: Range<u32>, from: u64) -> LoaderSpec {
     let (augment, text) = (AugmentSection::default(), TextSection::default());
     LoaderSpec {
         data,
+        store: StoreSection::default(),
         augment,
         text,
         image_size: 8,

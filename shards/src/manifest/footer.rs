@@ -4,7 +4,7 @@ use super::{File, Place, RowGroup};
 use crate::{
     error::{Error, Result},
     filter::Filter,
-    object::Object,
+    object::{self, Object},
     store::Folder,
 };
 use futures::TryStreamExt;
@@ -25,7 +25,7 @@ pub(crate) fn options() -> ArrowReaderOptions {
 pub(crate) fn object(folder: &Folder, file: &File) -> (Object, String) {
     let (store, path) = folder.object(&file.path);
     let name = path.to_string();
-    (Object { store, path, size: file.size }, name)
+    (Object { store, path, size: file.size, etag: Some(file.etag.clone()) }, name)
 }
 
 /// Reads what a manifest holds of a file.
@@ -34,7 +34,7 @@ pub(crate) fn object(folder: &Folder, file: &File) -> (Object, String) {
 /// A file that is no parquet or is cut short, a filter's column that is missing, a store that refuses.
 pub(super) async fn read(place: &Place, file: &File, filter: &Filter) -> Result<Vec<RowGroup>> {
     let (mut object, name) = self::object(&place.folder, file);
-    let failed = |e: parquet::errors::ParquetError| Error::parquet(&name, e);
+    let failed = |e| object::failure(&name, e);
     let broken = |reason: String| Error::Parquet { file: name.clone(), reason };
     if file.size == 0 {
         return Err(broken("it is empty".into()));

@@ -7,7 +7,7 @@ use crate::{
     store::Folder,
 };
 use futures::StreamExt;
-use proto::config::{DataSection, Source};
+use proto::config::{DataSection, Source, StoreSection};
 use std::collections::HashMap;
 
 /// Footers that are read at the same time.
@@ -41,10 +41,11 @@ impl Manifest {
     /// A location without parquet files or rows, a file that is no parquet or is cut short, a store that refuses.
     pub async fn index(
         sources: &[Source],
+        store: &StoreSection,
         known: Option<&Self>,
         heard: impl AsyncFnMut(Progress, &Self) -> Result<()>,
     ) -> Result<Self> {
-        let mut listed = Listed::new(sources)?;
+        let mut listed = Listed::new(sources, store)?;
         for location in 0..listed.places.len() {
             let found = listed.places[location].1.files(location as u32).await?;
             listed.files.extend(found);
@@ -58,8 +59,8 @@ impl Manifest {
     ///
     /// # Errors
     /// As [`index`](Self::index), an index that can't be understood, and one that does not fit files or filter any more.
-    pub async fn open(data: &DataSection) -> Result<Self> {
-        let mut listed = Listed::new(&data.sources())?;
+    pub async fn open(data: &DataSection, store: &StoreSection) -> Result<Self> {
+        let mut listed = Listed::new(&data.sources(), store)?;
         let named = if data.index.is_empty() { None } else { Some(named(&data.index).await?) };
         let named = named.iter().flat_map(|index| listed.parts(index)).collect::<Vec<_>>();
         let mut known = Vec::new();
@@ -89,11 +90,11 @@ impl Manifest {
 }
 
 impl Listed {
-    fn new(sources: &[Source]) -> Result<Self> {
+    fn new(sources: &[Source], store: &StoreSection) -> Result<Self> {
         let mut places = Vec::new();
         for (number, source) in (0..).zip(sources) {
             for location in source.location.all() {
-                places.push((number, Place::new(location)?));
+                places.push((number, Place::new(location, store)?));
             }
         }
         Ok(Self { sources: sources.to_vec(), places, files: Vec::new() })

@@ -7,6 +7,7 @@ use crate::{
 };
 use glob::{MatchOptions, Pattern};
 use object_store::ObjectMeta;
+use proto::config::StoreSection;
 
 /// A folder, file or glob of the configuration.
 #[derive(Clone, Debug)]
@@ -36,13 +37,17 @@ impl Place {
     ///
     /// # Errors
     /// A URL that no store serves, a glob that can't be understood.
-    pub fn new(location: &str) -> Result<Self> {
+    pub fn new(location: &str, store: &StoreSection) -> Result<Self> {
         let folder = folder(location);
         // A local file may have a wildcard in its name.
         let literal =
             folder.len() == location.len() || local_path(location).is_some_and(|path| path.exists());
         if literal {
-            return Ok(Self { location: location.into(), folder: Folder::open(location)?, pattern: None });
+            return Ok(Self {
+                location: location.into(),
+                folder: Folder::open_with(location, store)?,
+                pattern: None,
+            });
         }
         let pattern =
             Pattern::new(location[folder.len()..].trim_start_matches('/')).map_err(|e| Error::Value {
@@ -52,7 +57,11 @@ impl Place {
             })?;
         let folder = if folder.is_empty() && !location.starts_with('/') { "." } else { folder };
         let folder = if folder.is_empty() { "/" } else { folder };
-        Ok(Self { location: location.into(), folder: Folder::open(folder)?, pattern: Some(pattern) })
+        Ok(Self {
+            location: location.into(),
+            folder: Folder::open_with(folder, store)?,
+            pattern: Some(pattern),
+        })
     }
 
     /// Its parquet files by path, without their row groups; names that begin with `_` or `.` are passed over.
@@ -126,11 +135,12 @@ mod tests {
         ] {
             assert_eq!(folder(location), wanted, "{location}");
         }
-        let place = Place::new("set/part-[0-3]*.parquet").unwrap();
-        assert!(place.matches("part-0001.parquet") && !place.matches("part-4.parquet"));
-        assert!(!place.matches("part-1/x.parquet"), "a star does not cross folders");
-        assert!(Place::new("set/**/x.parquet").unwrap().matches("a/b/x.parquet"));
-        let error = Place::new("set/[.parquet").unwrap_err().to_string();
+        let place = |location: &str| Place::new(location, &StoreSection::default());
+        let some = place("set/part-[0-3]*.parquet").unwrap();
+        assert!(some.matches("part-0001.parquet") && !some.matches("part-4.parquet"));
+        assert!(!some.matches("part-1/x.parquet"), "a star does not cross folders");
+        assert!(place("set/**/x.parquet").unwrap().matches("a/b/x.parquet"));
+        let error = place("set/[.parquet").unwrap_err().to_string();
         assert!(error.contains("set/[.parquet") && error.contains("glob"), "{error}");
     }
 }

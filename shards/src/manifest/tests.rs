@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use proptest::prelude::*;
-use proto::config::{DataSection, Locations};
+use proto::config::{DataSection, Locations, StoreSection};
 use std::{fs, path::Path, sync::Arc};
 
 const ROWS: u32 = 23;
@@ -45,8 +45,14 @@ fn filtered(location: &str, filter: &str) -> DataSection {
     DataSection { filter: vec![filter.into()], ..at(location) }
 }
 
+async fn opened(data: &DataSection) -> crate::Result<Manifest> {
+    Manifest::open(data, &StoreSection::default()).await
+}
+
 async fn indexed(data: &DataSection) -> Manifest {
-    Manifest::index(&data.sources(), None, async |_, _: &Manifest| Ok(())).await.unwrap()
+    Manifest::index(&data.sources(), &StoreSection::default(), None, async |_, _: &Manifest| Ok(()))
+        .await
+        .unwrap()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -70,12 +76,12 @@ async fn what_is_written_is_indexed_and_the_index_is_used_while_it_fits() {
     assert_eq!(place(17), Some(("00001.parquet", 1, RowGroupId(3), 2)));
     assert_eq!(place(23), None);
     fs::write(disk.path().join(INDEX), manifest.to_bytes().unwrap()).unwrap();
-    let opened = Manifest::open(&at(&location)).await.unwrap();
-    assert_eq!((opened.fingerprint(), &opened), (manifest.fingerprint(), &manifest));
+    let same = opened(&at(&location)).await.unwrap();
+    assert_eq!((same.fingerprint(), &same), (manifest.fingerprint(), &manifest));
     fs::copy(disk.path().join("00000.parquet"), disk.path().join("00003.parquet")).unwrap();
-    let error = Manifest::open(&at(&location)).await.unwrap_err().to_string();
+    let error = opened(&at(&location)).await.unwrap_err().to_string();
     assert!(error.contains("00003.parquet is new") && error.contains("tandem data index"), "{error}");
-    let single = Manifest::open(&at(&format!("{location}/00002.parquet"))).await.unwrap();
+    let single = opened(&at(&format!("{location}/00002.parquet"))).await.unwrap();
     assert_eq!((single.rows(), single.files()[0].path.as_str()), (3, ""));
     assert_eq!(single.name(&single.files()[0]), format!("{location}/00002.parquet"));
 }
@@ -85,12 +91,12 @@ async fn a_glob_takes_its_part_of_a_folder_and_of_the_folders_index() {
     let disk = tempfile::tempdir().unwrap();
     let location = dataset(disk.path()).await;
     let some = at(&format!("{location}/0000[12].parquet"));
-    let fresh = Manifest::open(&some).await.unwrap();
+    let fresh = opened(&some).await.unwrap();
     assert_eq!(rows(&fresh), [5, 5, 3]);
     let whole = indexed(&at(&location)).await;
     fs::write(disk.path().join(INDEX), whole.to_bytes().unwrap()).unwrap();
-    assert_eq!(Manifest::open(&some).await.unwrap(), fresh);
-    let none = Manifest::open(&at(&format!("{location}/x*.parquet"))).await.unwrap_err();
+    assert_eq!(opened(&some).await.unwrap(), fresh);
+    let none = opened(&at(&format!("{location}/x*.parquet"))).await.unwrap_err();
     assert!(matches!(none, Error::NoParquet { files: 4, .. }), "{none}");
 }
 
@@ -99,7 +105,7 @@ async fn several_locations_are_one_dataset_and_weighted_sources_are_pools() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let places = [dataset(one.path()).await, format!("{}/0000[01].parquet", dataset(two.path()).await)];
     let list = DataSection { train: Locations::Many(places.to_vec()), ..DataSection::default() };
-    let manifest = Manifest::open(&list).await.unwrap();
+    let manifest = opened(&list).await.unwrap();
     assert_eq!(rows(&manifest), [5, 5, 5, 5, 3, 5, 5, 5, 5]);
     assert_eq!(manifest.pools(), [Pool { groups: 0..9, weight: 1 }]);
     let source = |number: usize, weight| Source {
@@ -108,9 +114,9 @@ async fn several_locations_are_one_dataset_and_weighted_sources_are_pools() {
         ..Source::default()
     };
     let weighted = DataSection { source: vec![source(0, 7), source(1, 3)], ..DataSection::default() };
-    let manifest = Manifest::open(&weighted).await.unwrap();
+    let manifest = opened(&weighted).await.unwrap();
     assert_eq!(manifest.pools(), [Pool { groups: 0..5, weight: 7 }, Pool { groups: 5..9, weight: 3 }]);
-    let reader = Reader::new(Arc::new(manifest)).unwrap();
+    let reader = Reader::new(Arc::new(manifest), &StoreSection::default()).unwrap();
     let fetched = reader.fetch(RowGroupId(8), 1..3).await.unwrap();
     assert_eq!(fetched.get(2).unwrap().captions.first(), pair(17).caption.as_deref());
 }
@@ -123,18 +129,18 @@ async fn a_filter_leaves_rows_out_and_what_is_left_is_numbered_through() {
     let manifest = indexed(&data).await;
     assert_eq!(rows(&manifest), [0, 3, 5, 5, 3]);
     assert_eq!((manifest.rows(), manifest.stored_rows()), (16, 23));
-    let reader = Reader::new(Arc::new(manifest.clone())).unwrap();
+    let reader = Reader::new(Arc::new(manifest.clone()), &StoreSection::default()).unwrap();
     for row in 0..16 {
         let place = manifest.place(row).unwrap();
         let fetched = reader.fetch(place.group, place.row..place.row + 1).await.unwrap();
         let wanted = pair(7 + row as u32);
         assert_eq!(fetched.get(place.row).unwrap().image, Some(wanted.image.as_slice()));
     }
-    let error = Manifest::open(&filtered(&location, "width > 1000")).await.unwrap_err().to_string();
+    let error = opened(&filtered(&location, "width > 1000")).await.unwrap_err().to_string();
     assert!(error.contains("23 are stored") && error.contains("data.filter"), "{error}");
     fs::write(disk.path().join(INDEX), manifest.to_bytes().unwrap()).unwrap();
-    assert_eq!(Manifest::open(&data).await.unwrap(), manifest);
-    let error = Manifest::open(&at(&location)).await.unwrap_err().to_string();
+    assert_eq!(opened(&data).await.unwrap(), manifest);
+    let error = opened(&at(&location)).await.unwrap_err().to_string();
     assert!(error.contains("width >= 7") && error.contains("tandem data index"), "{error}");
 }
 
@@ -145,12 +151,17 @@ async fn an_index_is_made_anew_from_what_is_known_and_what_changed() {
     let sources = at(&location).sources();
     // Broken off after two files.
     let mut kept = Manifest::default();
-    Manifest::index(&sources, None, async |progress: Progress, so_far: &Manifest| {
-        if progress.files == 2 {
-            kept = so_far.clone();
-        }
-        Ok(())
-    })
+    Manifest::index(
+        &sources,
+        &StoreSection::default(),
+        None,
+        async |progress: Progress, so_far: &Manifest| {
+            if progress.files == 2 {
+                kept = so_far.clone();
+            }
+            Ok(())
+        },
+    )
     .await
     .unwrap();
     let whole = indexed(&at(&location)).await;
@@ -159,9 +170,17 @@ async fn an_index_is_made_anew_from_what_is_known_and_what_changed() {
     let (bytes, modified) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
     fs::write(&path, vec![b'x'; bytes.len()]).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-    assert_eq!(Manifest::index(&sources, Some(&kept), async |_, _: &Manifest| Ok(())).await.unwrap(), whole);
+    assert_eq!(
+        Manifest::index(&sources, &StoreSection::default(), Some(&kept), async |_, _: &Manifest| Ok(()))
+            .await
+            .unwrap(),
+        whole
+    );
     fs::write(&path, bytes).unwrap();
-    let again = Manifest::index(&sources, Some(&kept), async |_, _: &Manifest| Ok(())).await.unwrap();
+    let again =
+        Manifest::index(&sources, &StoreSection::default(), Some(&kept), async |_, _: &Manifest| Ok(()))
+            .await
+            .unwrap();
     assert_eq!(
         (again.row_groups(), again.files()[1].clone()),
         (whole.row_groups(), whole.files()[1].clone())
@@ -194,7 +213,7 @@ async fn what_is_no_dataset_is_told() {
     let disk = tempfile::tempdir().unwrap();
     let empty = disk.path().to_str().unwrap().to_owned();
     let told = async |location: &str| {
-        let error = Manifest::open(&at(location)).await.unwrap_err();
+        let error = opened(&at(location)).await.unwrap_err();
         assert_eq!(error.exit(), proto::Exit::Data);
         error.to_string()
     };
@@ -248,7 +267,7 @@ proptest! {
         block_on(async {
             let location = dataset(disk.path()).await;
             let manifest = Arc::new(indexed(&at(&location)).await);
-            let reader = Reader::new(manifest.clone()).unwrap();
+            let reader = Reader::new(manifest.clone(), &StoreSection::default()).unwrap();
             let held = manifest.row_groups()[group as usize].rows;
             let rows = from.min(held - 1)..(from + count).min(held).max(from.min(held - 1) + 1);
             let fetched = reader.fetch(RowGroupId(group), rows.clone()).await.unwrap();

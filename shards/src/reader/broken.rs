@@ -1,8 +1,8 @@
 //! Rows of a row group with a page that can't be decoded, or with text that is no UTF-8: each that can be read, and of the others why
 //! not. That is a function of the stored bytes; a store that refuses is not.
 
-use super::{Error, Result, Rows, Target, rows::Part};
-use crate::object::Object;
+use super::{Result, Rows, Target, rows::Part};
+use crate::object::{Object, failure};
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use parquet::{
@@ -35,7 +35,7 @@ pub(super) async fn read(target: &Target<'_>, object: Object, rows: Range<u32>) 
                 parts.extend(batches.iter().filter_map(|batch| target.piece(batch)).map(Part::Read))
             }
             Err(ParquetError::External(error)) => {
-                return Err(Error::parquet(&target.name, ParquetError::External(error)));
+                return Err(failure(&target.name, ParquetError::External(error)));
             }
             Err(error) if part.len() == 1 => parts.push(Part::Broken(format!("it can't be read: {error}"))),
             Err(_) => {

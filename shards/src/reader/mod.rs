@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     filter::Filter,
     manifest::{self, File, Manifest, Place, RowGroup},
-    object::Object,
+    object::{self, Object},
 };
 use arrow_array::RecordBatch;
 use footers::Footers;
@@ -24,7 +24,10 @@ use parquet::{
     },
     errors::ParquetError,
 };
-use proto::{RowGroupId, config::Source};
+use proto::{
+    RowGroupId,
+    config::{Source, StoreSection},
+};
 use rows::Piece;
 use std::{ops::Range, sync::Arc};
 
@@ -53,9 +56,9 @@ impl Reader {
     ///
     /// # Errors
     /// A location that no store serves.
-    pub fn new(manifest: Arc<Manifest>) -> Result<Self> {
+    pub fn new(manifest: Arc<Manifest>, store: &StoreSection) -> Result<Self> {
         let places = manifest.locations().map(|(source, location)| {
-            Ok((source.clone(), Filter::parse(&source.filter)?, Place::new(location)?))
+            Ok((source.clone(), Filter::parse(&source.filter)?, Place::new(location, store)?))
         });
         Ok(Self { places: places.collect::<Result<_>>()?, footers: Footers::default(), manifest })
     }
@@ -79,7 +82,7 @@ impl Reader {
                 if found.len() == rows.len() { Ok(found) } else { Err(target.short(found.len(), rows.len())) }
             }
             Err(ParquetError::External(error)) => {
-                Err(Error::parquet(&target.name, ParquetError::External(error)))
+                Err(object::failure(&target.name, ParquetError::External(error)))
             }
             Err(error) => {
                 tracing::warn!(
@@ -113,7 +116,7 @@ impl Reader {
         let file = &self.manifest.files()[number];
         let (source, filter, place) = self.place(file)?;
         let (mut object, name) = manifest::object(&place.folder, file);
-        let metadata = self.footers.get(number, &mut object).await.map_err(|e| Error::parquet(&name, e))?;
+        let metadata = self.footers.get(number, &mut object).await.map_err(|e| object::failure(&name, e))?;
         let target = Target {
             file,
             number: (group.0 - file.groups.start) as usize,

@@ -30,7 +30,8 @@ fn grouped(rows: usize) -> WriterProperties {
 
 async fn open(folder: &Path) -> Result<Reader> {
     let data = DataSection { train: folder.to_str().unwrap().into(), ..DataSection::default() };
-    Reader::new(Arc::new(Manifest::open(&data).await?))
+    let store = StoreSection::default();
+    Reader::new(Arc::new(Manifest::open(&data, &store).await?), &store)
 }
 
 /// Caption and image of each row of a row group.

@@ -55,8 +55,8 @@ impl Corpus {
         arguments: &Retrieval,
     ) -> Result<Self> {
         let config = &subject.config;
-        let manifest = Arc::new(Manifest::open(&config.data.at(&arguments.data)).await?);
-        let reader = Reader::new(manifest)?;
+        let manifest = Arc::new(Manifest::open(&config.data.at(&arguments.data), &config.store).await?);
+        let reader = Reader::new(manifest, &config.store)?;
         let (mut examples, mut encoded, mut skipped) = (Vec::new(), Vec::new(), 0);
         let visit = |group: shards::scan::Scanned| {
             let group = group.whole()?;

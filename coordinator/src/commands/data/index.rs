@@ -2,7 +2,7 @@
 
 use super::{super::say, bar, knobs, summary};
 use crate::{Result, args::Index};
-use proto::config::Locations;
+use proto::{RunConfig, config::Locations};
 use shards::{
     manifest::{INDEX, Manifest, Progress},
     store::{Folder, absolute},
@@ -61,7 +61,7 @@ impl Target {
 /// # Errors
 /// Of the dataset, and of a place that can't be written.
 pub(super) async fn index(arguments: &Index, out: &mut impl Write) -> Result<()> {
-    let mut data = knobs(&arguments.locations[0], &arguments.sets)?.data;
+    let RunConfig { mut data, store, .. } = knobs(&arguments.locations[0], &arguments.sets)?;
     let places = arguments.locations.iter().map(|place| Ok(absolute(place)?)).collect::<Result<_>>()?;
     data.train = Locations::Many(places);
     let target = Target::new(arguments)?;
@@ -77,7 +77,7 @@ pub(super) async fn index(arguments: &Index, out: &mut impl Write) -> Result<()>
         }
         Ok(())
     };
-    let manifest = Manifest::index(&data.sources(), known.as_ref(), heard).await?;
+    let manifest = Manifest::index(&data.sources(), &store, known.as_ref(), heard).await?;
     progress.finish_and_clear();
     let bytes = manifest.to_bytes()?;
     let size = bytes.len();

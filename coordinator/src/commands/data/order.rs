@@ -20,7 +20,7 @@ pub(super) async fn order(arguments: &Arguments, out: &mut impl Write) -> Result
         let bytes = Folder::open(&arguments.manifest)?.get("").await?.unwrap_or_default();
         Manifest::from_bytes(bytes, &arguments.manifest)?
     } else {
-        Manifest::open(&config.data).await?
+        Manifest::open(&config.data, &config.store).await?
     };
     let order = Order::of(&manifest, order_spec(&config));
     order.check()?;
