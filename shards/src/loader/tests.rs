@@ -171,7 +171,11 @@ fn what_is_given_is_proven_by_the_ledger_with_every_substitution() {
     use crate::ledger::{Entry, Header, Record, Segment, VERSION, order, verify::Verifier};
     use proto::Generation;
     let disk = tempfile::tempdir().unwrap();
-    let set = dataset(disk.path(), 40, |row, pair| if row % 10 == 3 { pair.image.truncate(20) });
+    let set = dataset(disk.path(), 40, |row, pair| {
+        if row % 10 == 3 {
+            pair.image.truncate(20)
+        }
+    });
     let spec = OrderSpec { seed: 5, lanes: LANES, window: 2, batch: 12 };
     let parts = [batches(&set, 0..1, 0, 9), batches(&set, 1..LANES, 0, 9)];
     let records = |at: usize| parts.iter().map(move |part| Record::of(&part[at], &spec));
