@@ -102,11 +102,14 @@ impl fmt::Display for Finding {
         match self {
             Self::Segment { segment, reason } => write!(f, "segment {segment}: {reason}"),
             Self::Missing { steps, rows } if steps.end - steps.start == 1 => {
-                write!(f, "step {} is in no segment; it had to commit rows {rows}", steps.start)
+                write!(f, "step {} is in no segment of the chain; it had to commit rows {rows}", steps.start)
             }
             Self::Missing { steps, rows } => {
                 let (first, last) = (steps.start, steps.end - 1);
-                write!(f, "steps {first} to {last} are in no segment; they had to commit rows {rows}")
+                write!(
+                    f,
+                    "steps {first} to {last} are in no segment of the chain; they had to commit rows {rows}"
+                )
             }
             Self::Step { step, segment, reason } => write!(f, "step {step} in segment {segment}: {reason}"),
             Self::Lane { step, lane, slots, rows, held } => {
