@@ -3,7 +3,7 @@
 use super::{
     error::{StoreError, Trouble},
     open::Kind,
-    patience::Fault,
+    patience::{Fault, status},
     pieces::{PART, Pieces, plan},
     remote::{Ask, Remote},
 };
@@ -209,6 +209,7 @@ fn precondition(error: Error, file: &File<'_>) -> Fault {
             let was = file.etag.unwrap_or_default();
             Fault::Changed(changed(&format!("its etag is no more {was}")))
         }
+        error if status(&error) == Some(416) => Fault::Changed(changed("it ends before these bytes")),
         error => error.into(),
     }
 }
