@@ -18,14 +18,15 @@ pairs=${1:-20000}
 cache=${TANDEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem}
 data="$cache/bench-read-$pairs"
 
-cargo build --release --quiet --package coordinator --bin tandem
-cargo build --release --quiet --package shards --example read
-cargo build --release --quiet --package e2e --example serve
-target=${CARGO_TARGET_DIR:-target}/release
+# The dev profile: it optimises the dependencies and the crate that reads.
+cargo build --quiet --package coordinator --package shards --package e2e --bin tandem --example read --example serve
+target=${CARGO_TARGET_DIR:-target}/debug
 work=$(mktemp -d)
-servers=()
+inputs=()
 finish() {
-  for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
+  # Servers end with their input, and take what they started with them.
+  for input in "${inputs[@]}"; do exec {input}>&-; done
+  wait
   rm -rf "$work"
 }
 trap finish EXIT
@@ -43,8 +44,8 @@ printf '%s pairs, %d MB, row groups of 500; %s cores\n' "$pairs" $((bytes / 1000
 serve() {
   mkfifo "$work/input-$1" "$work/told-$1"
   "$target/examples/serve" "$2" <"$work/input-$1" >"$work/told-$1" &
-  servers+=($!)
-  exec {hold}>"$work/input-$1"
+  exec {input}>"$work/input-$1"
+  inputs+=("$input")
   read -r url <"$work/told-$1"
 }
 read_from() { "$target/examples/read" "$@"; }

@@ -61,7 +61,7 @@ fn external(error: StoreError) -> ParquetError {
 impl AsyncFileReader for Object {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
         async move {
-            let read = self.ranges(&[range]).await.map_err(external)?;
+            let read = self.ranges(std::slice::from_ref(&range)).await.map_err(external)?;
             Ok(read.into_iter().next().unwrap_or_default())
         }
         .boxed()

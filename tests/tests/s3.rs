@@ -1,5 +1,5 @@
 //! A real S3 server (moto) behind a proxy with faults: `scripts/stores.sh` installs it and runs these.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 
 use e2e::{
     net::{

@@ -1,5 +1,5 @@
 //! Ranged reads from a plain web server, over a proxy that does what networks do: exact bytes, or an error that names them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
 
 use e2e::net::{
     http::Message,

@@ -66,6 +66,8 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use super::{
     error::{StoreError, Trouble},
     open::Kind,
-    patience::Fault,
+    patience::{Fault, status},
     pieces::{PART, Pieces, plan},
     remote::{Ask, Remote},
 };
@@ -73,7 +73,7 @@ impl Remote {
             return Err(ask.error(reason, Trouble::Refused));
         }
         if self.kind == Kind::Local {
-            return self.from_disk(&ask, file.path, ranges).await;
+            return self.disk_ranges(&ask, file.path, ranges).await;
         }
         // Only an etag tells two contents of a file apart for sure.
         let told = file.condition().and(file.etag);
@@ -88,7 +88,7 @@ impl Remote {
         taken.ok_or_else(|| ask.error("a part of what was fetched is missing".into(), Trouble::Unreachable))
     }
 
-    async fn from_disk(
+    async fn disk_ranges(
         &self,
         ask: &Ask,
         path: &Path,
@@ -144,7 +144,9 @@ impl Remote {
             let Some((meta, _)) = self.look(path).await? else { return Ok(None) };
             if meta.size > PART {
                 let file = File { path, size: meta.size, etag: meta.e_tag.as_deref() };
-                return self.ranges(&file, &[0..meta.size]).await.map(|read| read.into_iter().next());
+                let all = 0..meta.size;
+                let read = self.ranges(&file, std::slice::from_ref(&all)).await?;
+                return Ok(read.into_iter().next());
             }
         }
         let read = self.request(&ask, Duration::ZERO, |_| async move {
@@ -209,6 +211,7 @@ fn precondition(error: Error, file: &File<'_>) -> Fault {
             let was = file.etag.unwrap_or_default();
             Fault::Changed(changed(&format!("its etag is no more {was}")))
         }
+        error if status(&error) == Some(416) => Fault::Changed(changed("it ends before these bytes")),
         error => error.into(),
     }
 }

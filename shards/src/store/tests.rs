@@ -1,5 +1,7 @@
 //! Folders of memory and of disks, and what is told of trouble.
 
+#![allow(clippy::single_range_in_vec_init)]
+
 use super::*;
 use crate::object::Object;
 use std::io;
