@@ -154,7 +154,7 @@ impl Error {
             Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
             Self::Group(_) | Self::Over(_) => Exit::Lost,
             Self::Cuda(_) => Exit::Device,
-            Self::Config(_) => Exit::Usage,
+            Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Taken(_) | Self::BothAlways => Exit::Usage,

@@ -9,7 +9,7 @@ mod sections;
 mod validate;
 
 pub use presets::{PRESETS, follow, preset};
-pub use resolve::{ConfigError, annotated, resolve};
+pub use resolve::{ConfigError, annotated, resolve, stored};
 pub use section::Knob;
 pub use sections::*;
 

@@ -30,7 +30,7 @@ impl Trained {
         let runtime = Runtime::new().unwrap();
         let (folder, manifest) = runtime.block_on(shards::committed::find(&place.path("run"))).unwrap();
         let (tensors, _) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true)).unwrap();
-        Self { place, config: config::resolve("checkpoint", &manifest.config, &[]).unwrap(), tensors }
+        Self { place, config: config::stored(&manifest.config, &[]).unwrap(), tensors }
     }
 
     fn below(&self, prefix: &str) -> BTreeMap<String, Tensor> {
