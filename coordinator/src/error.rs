@@ -178,7 +178,8 @@ impl Error {
             }
             Self::Checkpoint(CheckpointError::Conflict { .. }) | Self::Write { .. } => Exit::Output,
             Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
-            Self::Config(_) | Self::Unprotected { .. } => Exit::Usage,
+            Self::Config(error) => error.exit(),
+            Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,

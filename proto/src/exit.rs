@@ -6,7 +6,8 @@
 pub enum Exit {
     /// All that was asked for is done.
     Done = 0,
-    /// A defect of Tandem: report it.
+    /// The run can't go on by itself: a loss that is not finite, ranks whose states drifted apart, a defect of Tandem. The message says
+    /// what to do; where it says nothing, report it.
     Internal = 70,
     /// The command line or the configuration is wrong: mend it and start again.
     Usage = 2,
@@ -18,7 +19,7 @@ pub enum Exit {
     Output = 74,
     /// Stopped before the end by request, after a committed checkpoint: start again with `--resume`.
     Stopped = 75,
-    /// A worker was lost or the workers disagreed: start again with `--resume`.
+    /// A worker was lost: start again with `--resume`.
     Lost = 76,
     /// The device that was asked for is not there.
     Device = 78,

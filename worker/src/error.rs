@@ -60,11 +60,13 @@ pub enum Error {
     },
     /// Ranks that should hold the same state don't.
     #[error(
-        "step {step}: the ranks' states differ: {differences}; a device or its memory may be broken: replace that worker's host, and resume from the last checkpoint"
+        "step {step}: the ranks' states differ: {differences}; either that rank's device or memory is broken or Tandem has a defect: remove the checkpoints after step {good}, replace that rank's host and resume, and report it if it comes back on another host"
     )]
     Drift {
         /// The step after which they were compared.
         step: proto::GlobalStep,
+        /// The last step after which they were the same.
+        good: proto::GlobalStep,
         /// Ranks and tensors.
         differences: String,
     },
@@ -152,7 +154,7 @@ impl Error {
             Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
             Self::Group(_) | Self::Over(_) => Exit::Lost,
             Self::Cuda(_) => Exit::Device,
-            Self::Config(_) => Exit::Usage,
+            Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Taken(_) | Self::BothAlways => Exit::Usage,

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::state::State;
 use c10d::Group;
+use proto::GlobalStep;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -11,11 +12,11 @@ const COLUMNS: i64 = 1024;
 /// Differing tensors that an error names.
 const NAMED: usize = 8;
 
-/// Compares the states of all ranks. A collective.
+/// Compares the states of all ranks, which were the same after step `good`. A collective.
 ///
 /// # Errors
 /// [`Error::Drift`], alike on every rank, naming rank and tensor; those of the group.
-pub fn compare(state: &State, group: &mut Group) -> Result<()> {
+pub fn compare(state: &State, good: GlobalStep, group: &mut Group) -> Result<()> {
     let tensors = state.tensors();
     let sums = tensors.values().map(sums).collect::<Result<Vec<_>>>()?;
     let counters = state.counters();
@@ -30,7 +31,7 @@ pub fn compare(state: &State, group: &mut Group) -> Result<()> {
     let ranks: Vec<&[i64]> = all.chunks(names.len()).collect();
     match differences(&names, &ranks) {
         None => Ok(()),
-        Some(differences) => Err(Error::Drift { step: state.step, differences }),
+        Some(differences) => Err(Error::Drift { step: state.step, good, differences }),
     }
 }
 

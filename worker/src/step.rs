@@ -134,7 +134,7 @@ impl Trainer {
         let outcome = self.commit(losses, verdict)?;
         let every = self.config.cluster.compare_every;
         if every > 0 && outcome.step.0.is_multiple_of(every) {
-            fingerprint::compare(&self.state, &mut self.group)?;
+            fingerprint::compare(&self.state, GlobalStep(outcome.step.0 - every), &mut self.group)?;
         }
         Ok(outcome)
     }
@@ -238,5 +238,11 @@ fn accumulates(config: &RunConfig, world: WorldSize) -> bool {
     micro > 0 && (0..world.0).any(|rank| share(rank) > micro)
 }
 
+#[cfg(test)]
+mod choices;
+#[cfg(test)]
+mod drift;
+#[cfg(test)]
+mod passes;
 #[cfg(test)]
 mod worlds;

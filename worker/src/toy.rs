@@ -10,6 +10,7 @@ use crate::weights::Weights;
 use c10d::{Group, GroupSpec, MemoryStore};
 use proto::RunConfig;
 use proto::config::ModelSection;
+use shards::identity::Identity;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,27 +75,70 @@ pub(crate) fn single(config: &RunConfig, state: State) -> Trainer {
     Trainer::new(config, SPECIAL, 1.0, state, group(&Arc::default(), 0, 1)).unwrap()
 }
 
-/// Pairs `slots` of a made-up global batch. The pairs differ from step to step; some captions come again.
+/// At every fifth step, slot 0 shares its caption with the odd slots and its image with the even ones, so that it has no negative.
+pub(crate) fn lonely(step: u64) -> bool {
+    step % 5 == 3
+}
+
+/// Caption and image of a slot. The pairs differ from step to step, some captions come again, and of one global batch of 12 pairs some
+/// share a caption (slots 2 and 7) or an image (1 and 8, 3 and 4), on one rank or on two.
+pub(crate) fn identity(step: u64, slot: u64) -> Identity {
+    let row = |slot: u64| step * 100 + slot;
+    let (caption, image) = match slot {
+        0 => (0, 0),
+        _ if lonely(step) => (if slot % 2 == 1 { 0 } else { slot }, if slot % 2 == 1 { slot } else { 0 }),
+        7 => (2, 7),
+        8 => (8, 1),
+        4 => (4, 3),
+        slot => (slot, slot),
+    };
+    [(row(caption) * 7 % 23) as i64 + 1, row(image) as i64 + 1]
+}
+
+/// Pairs `slots` of a made-up global batch. What has the same identity looks or reads the same.
 pub(crate) fn batch(step: u64, slots: Range<u64>, counts: Vec<i64>) -> LocalBatch {
-    let rows: Vec<u64> = slots.clone().map(|slot| step * 100 + slot).collect();
-    let image = |row: &u64| {
-        tch::manual_seed(*row as i64);
+    let identities: Vec<Identity> = slots.clone().map(|slot| identity(step, slot)).collect();
+    let image = |[_, image]: &Identity| {
+        tch::manual_seed(*image);
         Tensor::randn([3, 16, 16], (Kind::Float, Device::Cpu))
     };
-    let length = |row: u64| 4 + (row % 4) as usize;
-    let token = |row: u64, i: usize| {
-        if i >= length(row) {
+    let length = |caption: i64| 4 + (caption % 4) as usize;
+    let token = |caption: i64, i: usize| {
+        if i >= length(caption) {
             return SPECIAL.pad;
         }
-        if i == 0 { SPECIAL.cls } else { 5 + ((row * 31 + i as u64 * 17) % 55) as i64 }
+        if i == 0 { SPECIAL.cls } else { 5 + (caption * 31 + i as i64 * 17) % 55 }
     };
     LocalBatch {
-        images: Tensor::stack(&rows.iter().map(image).collect::<Vec<_>>(), 0),
-        tokens: rows.iter().flat_map(|&row| (0..TOKENS).map(move |i| token(row, i))).collect(),
-        lengths: rows.iter().map(|&row| length(row) as u32).collect(),
-        rows: rows.iter().map(|&row| (0, row)).collect(),
-        identities: rows.iter().map(|&row| [(row * 7 % 23) as i64 + 1, row as i64 + 1]).collect(),
+        images: Tensor::stack(&identities.iter().map(image).collect::<Vec<_>>(), 0),
+        tokens: identities
+            .iter()
+            .flat_map(|&[caption, _]| (0..TOKENS).map(move |i| token(caption, i)))
+            .collect(),
+        lengths: identities.iter().map(|&[caption, _]| length(caption) as u32).collect(),
+        rows: slots.clone().map(|slot| (0, step * 100 + slot)).collect(),
+        identities,
         first_slot: slots.start,
         counts,
     }
+}
+
+/// Pairs of each of `world` ranks that share `pairs`: as even as lanes of one pair allow.
+pub(crate) fn counts(pairs: u64, world: u64) -> Vec<i64> {
+    (0..world).map(|rank| ((rank + 1) * pairs / world - rank * pairs / world) as i64).collect()
+}
+
+/// What each of so many ranks does, in a thread of its own: their answers, by rank. States and batches are made by the caller: torch's
+/// generator is the process's.
+pub(crate) fn ranks<Given: Send, Answer: Send>(
+    given: Vec<Given>,
+    act: impl Fn(Group, Given) -> Answer + Sync,
+) -> Vec<Answer> {
+    let store = &Arc::<MemoryStore>::default();
+    let (world, act) = (given.len() as u32, &act);
+    std::thread::scope(|scope| {
+        let start = |(rank, given)| scope.spawn(move || act(group(store, rank, world), given));
+        let ranks: Vec<_> = (0..).zip(given).map(start).collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
 }

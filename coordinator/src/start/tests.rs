@@ -38,6 +38,18 @@ fn a_run_keeps_what_decides_its_batches_and_tensors() {
     }
 }
 
+#[test]
+fn a_checkpoint_of_a_tandem_with_other_knobs_is_refused_by_their_names() {
+    let now = config(&[]);
+    let mut found = manifest(&now);
+    let line = found.config.lines().find(|line| line.starts_with("micro_batch")).unwrap().to_owned();
+    found.config = found.config.replace(&line, "wings = 2");
+    let error = check_same_run(&found, &now).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("without optimizer.micro_batch, with the unknown optimizer.wings"), "{told}");
+    assert_eq!(error.exit(), Exit::Data);
+}
+
 #[tokio::test]
 async fn every_start_claims_a_generation_of_its_own() {
     let folder = tempfile::tempdir().unwrap();

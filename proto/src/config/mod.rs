@@ -10,7 +10,7 @@ mod source;
 mod validate;
 
 pub use presets::{PRESETS, follow, preset};
-pub use resolve::{ConfigError, annotated, resolve};
+pub use resolve::{ConfigError, annotated, resolve, stored};
 pub use section::Knob;
 pub use sections::*;
 pub use source::{Locations, Source};

@@ -3,6 +3,9 @@
 use super::RunConfig;
 use super::sections::{Duplicates, ModelSection, QueueStart, Reach, Schedule, Semantics};
 
+/// Steps of the published warm-up: `warmup_epochs: 20` of `Pretrain.yaml`, each a stair of 100 steps in `Pretrain.py`.
+const PUBLISHED_WARMUP: u64 = 2_000;
+
 /// The names of the presets, smallest last.
 pub const PRESETS: [&str; 3] = ["albef-base", "albef-small", "albef-tiny"];
 
@@ -67,6 +70,7 @@ pub fn follow(semantics: Semantics, config: &mut RunConfig) {
         objective.mask_separator = true;
         objective.queue_start = QueueStart::Random;
         optimizer.schedule = Schedule::Epoch;
+        optimizer.warmup = PUBLISHED_WARMUP;
         optimizer.decay_positions = true;
     }
 }

@@ -1,6 +1,7 @@
 //! From layers to one configuration: defaults, then the presets, then the run file, then `--set key=value`.
 
 use super::{KNOBS, PRESETS, RunConfig, follow, preset};
+use crate::Exit;
 use toml::{Table, Value};
 
 /// Why a configuration is refused. The text names the key, the value and the mend.
@@ -30,6 +31,20 @@ pub enum ConfigError {
     /// Values that are out of range or don't fit each other, all of them.
     #[error("the configuration does not hold together:\n  {}", .0.join("\n  "))]
     Invalid(Vec<String>),
+    /// Another Tandem wrote it.
+    #[error(
+        "{origin} was written by another Tandem{}{}; use the one that wrote it",
+        list(", without ", lacking),
+        list(", with the unknown ", unknown)
+    )]
+    Stored {
+        /// What it is.
+        origin: String,
+        /// Knobs that it does not have.
+        lacking: Vec<String>,
+        /// Keys that no knob has.
+        unknown: Vec<String>,
+    },
     /// The text was changed on its way.
     #[error("the configuration has hash {found}, the coordinator sent {expected}; restart the worker")]
     Hash {
@@ -38,6 +53,41 @@ pub enum ConfigError {
         /// What arrived.
         found: String,
     },
+}
+
+impl ConfigError {
+    /// What a process exits with that can't go on for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Stored { .. } => Exit::Data,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+fn list(before: &str, keys: &[String]) -> String {
+    if keys.is_empty() { String::new() } else { format!("{before}{}", keys.join(", ")) }
+}
+
+/// The configuration that a checkpoint holds, with the values of `--set` over it. No default stands in for a knob that is not there: the
+/// run had another value, or another meaning.
+///
+/// # Errors
+/// Every knob that is missing and every key that is unknown, by name; those of [`resolve`].
+pub fn stored(text: &str, sets: &[String]) -> Result<RunConfig, ConfigError> {
+    let origin = "the checkpoint's configuration";
+    let given = parse(origin, text)?;
+    let has = |key: &str| {
+        key.split_once('.')
+            .is_some_and(|(section, name)| given.get(section).and_then(|s| s.get(name)).is_some())
+    };
+    let lacking: Vec<String> =
+        KNOBS.iter().filter(|knob| !has(knob.key)).map(|knob| knob.key.to_owned()).collect();
+    let unknown: Vec<String> = given.iter().flat_map(|(section, body)| unknown(section, body)).collect();
+    if !lacking.is_empty() || !unknown.is_empty() {
+        return Err(ConfigError::Stored { origin: origin.into(), lacking, unknown });
+    }
+    resolve(origin, text, sets)
 }
 
 /// Resolves a configuration from the text of a run file and the values of `--set`, and validates it.
@@ -101,19 +151,22 @@ fn parse_set(set: &str) -> Result<Table, ConfigError> {
 }
 
 fn refuse_unknown(origin: &str, given: &Table) -> Result<(), ConfigError> {
-    for (section, body) in given {
-        let keys: Vec<String> = match body {
-            Value::Table(body) if !body.is_empty() => {
-                body.keys().map(|name| format!("{section}.{name}")).collect()
-            }
-            Value::Table(_) if KNOBS.iter().any(|k| k.key.starts_with(&format!("{section}."))) => continue,
-            _ => vec![section.clone()],
-        };
-        if let Some(key) = keys.into_iter().find(|key| KNOBS.iter().all(|knob| knob.key != key)) {
-            return Err(ConfigError::UnknownKey { origin: origin.into(), nearest: nearest(&key), key });
-        }
+    match given.iter().find_map(|(section, body)| unknown(section, body).into_iter().next()) {
+        None => Ok(()),
+        Some(key) => Err(ConfigError::UnknownKey { origin: origin.into(), nearest: nearest(&key), key }),
     }
-    Ok(())
+}
+
+/// The keys of a section that no knob has.
+fn unknown(section: &str, body: &Value) -> Vec<String> {
+    let keys: Vec<String> = match body {
+        Value::Table(body) if !body.is_empty() => {
+            body.keys().map(|name| format!("{section}.{name}")).collect()
+        }
+        Value::Table(_) if KNOBS.iter().any(|k| k.key.starts_with(&format!("{section}."))) => Vec::new(),
+        _ => vec![section.to_owned()],
+    };
+    keys.into_iter().filter(|key| KNOBS.iter().all(|knob| knob.key != key)).collect()
 }
 
 fn nearest(key: &str) -> Option<String> {
@@ -139,77 +192,4 @@ fn overlay(below: &mut Table, above: Table) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Reach;
-
-    const MINIMAL: &str = "data.train = 'd'\ntext.tokenizer = 't'\n";
-
-    #[test]
-    fn layers_win_in_order() {
-        let file =
-            format!("{MINIMAL}model.preset = 'albef-tiny'\nmodel.text_depth = 3\noptimizer.batch = 64\n");
-        let config = resolve("run.toml", &file, &["optimizer.batch=128".into()]).unwrap();
-        assert_eq!(
-            (config.model.vision_width, config.model.text_depth, config.optimizer.batch),
-            (128, 3, 128)
-        );
-        assert_eq!(config.model.embed_width, preset("albef-tiny").unwrap().embed_width);
-    }
-
-    #[test]
-    fn a_preset_given_by_set_wins_over_the_file() {
-        let file = format!("{MINIMAL}model.preset = 'albef-tiny'");
-        let config = resolve("run.toml", &file, &["model.preset=albef-small".into()]).unwrap();
-        assert_eq!(config.model, preset("albef-small").unwrap());
-    }
-
-    #[test]
-    fn paper_semantics_set_every_quirk_and_a_given_knob_wins() {
-        let paper = "objective.semantics = 'paper'\nobjective.teacher_dropout = false";
-        let config = resolve("r", &format!("{MINIMAL}{paper}"), &[]).unwrap();
-        assert_eq!((config.objective.keys, config.objective.negatives), (Reach::Local, Reach::Local));
-        assert!(config.optimizer.decay_positions && !config.objective.teacher_dropout);
-        let error = resolve("r", "objective.semantics = 'papers'", &[]).unwrap_err().to_string();
-        assert!(error.contains("papers") && error.contains("paper"), "{error}");
-    }
-
-    #[test]
-    fn a_typo_names_the_nearest_key() {
-        let error = resolve("run.toml", "[optimizer]\nlearning_rat = 1", &[]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "run.toml: unknown key `optimizer.learning_rat`; did you mean `optimizer.learning_rate`?"
-        );
-        let error = resolve("run.toml", "", &["train.batch=3".into()]).unwrap_err().to_string();
-        assert_eq!(error, "--set: unknown key `train.batch`; did you mean `optimizer.batch`?");
-    }
-
-    #[test]
-    fn a_wrong_type_is_refused_by_name() {
-        let error = resolve("run.toml", "run.seed = 'seven'", &[]).unwrap_err().to_string();
-        assert!(error.contains("seven") && error.contains("u64"), "{error}");
-    }
-
-    #[test]
-    fn integers_serve_as_floats_and_bare_words_as_strings() {
-        let config = resolve("r", MINIMAL, &["optimizer.clip_norm=1".into(), "run.name=a b".into()]).unwrap();
-        assert_eq!((config.optimizer.clip_norm, config.run.name.as_str()), (1.0, "a b"));
-    }
-
-    #[test]
-    fn what_is_printed_resolves_to_itself() {
-        let config = resolve("r", MINIMAL, &["run.seed=7".into()]).unwrap();
-        assert_eq!(resolve("printed", &annotated(&config), &[]).unwrap(), config);
-        assert_eq!(RunConfig::from_wire(&config.to_toml(), &config.hash()).unwrap(), config);
-        assert!(RunConfig::from_wire(&config.to_toml(), "0").is_err());
-    }
-
-    #[test]
-    fn every_knob_is_documented_and_belongs_to_the_struct() {
-        let table = Table::try_from(RunConfig::default()).unwrap();
-        let fields: usize = table.values().map(|section| section.as_table().unwrap().len()).sum();
-        assert_eq!(fields, KNOBS.len());
-        assert!(KNOBS.iter().all(|knob| knob.doc.trim_end().ends_with('.')));
-    }
-}
+mod tests;

@@ -7,8 +7,12 @@ use crate::{
     text::train,
     write::{Pair, WriteSpec, Writer},
 };
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use proptest::prelude::*;
+use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 const LANES: u32 = 4;
 
@@ -95,6 +99,64 @@ fn rows_with_the_same_caption_or_image_are_told() {
                 assert!(!both(2) || caption == their_caption, "rows {row} and {other}");
                 assert_eq!(image == their_image, both(3), "rows {row} and {other}");
             }
+        }
+    }
+}
+
+/// Writes the files of a dataset again, with a column `phash`.
+fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
+    let mut row = 0;
+    let mut files: Vec<_> = fs::read_dir(location).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "parquet"));
+    files.sort();
+    for file in files {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).unwrap()).unwrap();
+        let batches: Vec<_> = reader.with_batch_size(7).build().unwrap().map(Result::unwrap).collect();
+        let mut writer = None;
+        for batch in batches {
+            let hashes: StringArray = (row..row + batch.num_rows() as u64).map(&of).collect();
+            row += batch.num_rows() as u64;
+            let schema = batch.schema();
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let columns =
+                names.zip(batch.columns().iter().cloned()).chain([("phash", Arc::new(hashes) as ArrayRef)]);
+            let batch =
+                RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+                    .unwrap();
+            let writer = writer.get_or_insert_with(|| {
+                ArrowWriter::try_new(File::create(&file).unwrap(), batch.schema(), None).unwrap()
+            });
+            writer.write(&batch).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.unwrap().close().unwrap();
+    }
+}
+
+#[test]
+fn a_phash_column_tells_copies_whose_bytes_differ() {
+    let disk = tempfile::tempdir().unwrap();
+    let same = synth::encode_jpeg(&synth::pair(1, 0, 24).0, 80).unwrap();
+    let mut set = dataset(disk.path(), 24, |row, pair| {
+        if row % 3 == 2 {
+            pair.image = same.clone();
+        }
+    });
+    // Of three rows, the first looks like other such rows, the second like none, and of the third only the bytes are known.
+    add_phash(&set.location, |row| match row % 3 {
+        0 => Some("c3a5".into()),
+        1 => Some(format!("{row:04x}")),
+        _ => None,
+    });
+    set.manifest = block_on(Manifest::index(&set.location)).unwrap();
+    for batch in batches(&set, 0..LANES, 0, 2) {
+        let all: Vec<(u64, i64)> =
+            batch.rows.iter().zip(&batch.identities).map(|((_, row), [_, image])| (*row, *image)).collect();
+        for ((row, image), (other, theirs)) in
+            all.iter().flat_map(|one| all.iter().map(move |other| (one, other)))
+        {
+            let alike = row == other || row % 3 == other % 3 && row % 3 != 1;
+            assert_eq!(image == theirs, alike, "rows {row} and {other}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
 
 fn load(runtime: &Runtime, arguments: &Retrieval) -> Result<Subject> {
     let (folder, manifest) = runtime.block_on(committed::find(&arguments.checkpoint))?;
-    let config = config::resolve("the checkpoint's configuration", &manifest.config, &arguments.sets)?;
+    let config = config::stored(&manifest.config, &arguments.sets)?;
     let device = device::choose(config.run.device, 0)?;
     device::set_threads(device::threads(&config.run, 1));
     let student = |name: &str| name.starts_with("student/");

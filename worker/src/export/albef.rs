@@ -43,3 +43,60 @@ pub(super) fn state_dict(subject: &Subject) -> Result<Vec<(String, Tensor)>> {
 fn required<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor> {
     weights.get(name).ok_or_else(|| Error::Keys(vec![format!("{name} is missing")]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pretrained::Start;
+    use crate::state::Counters;
+    use proto::config::ModelSection;
+    use proto::{GlobalStep, RunConfig};
+    use std::collections::BTreeMap;
+
+    /// The published state dict goes in, and out again: the same 268 names, shapes, kinds and values.
+    #[test]
+    fn the_published_state_dict_comes_out_as_it_went_in() {
+        let path = e2e::root().join("tests/golden/albef-tiny/init.safetensors");
+        let published: BTreeMap<String, Tensor> =
+            Tensor::read_safetensors(&path).unwrap().into_iter().collect();
+        let model = ModelSection {
+            image_size: 32,
+            patch_size: 8,
+            vision_width: 32,
+            vision_hidden: 128,
+            vision_depth: 2,
+            vision_heads: 2,
+            text_width: 32,
+            text_depth: 2,
+            fusion_depth: 2,
+            text_heads: 2,
+            text_hidden: 64,
+            vocabulary: 200,
+            positions: 32,
+            embed_width: 16,
+            init: path.display().to_string(),
+            ..ModelSection::default()
+        };
+        let config = RunConfig { model, ..RunConfig::default() };
+        let start = tokio::runtime::Runtime::new().unwrap().block_on(Start::new(&config)).unwrap();
+        let pointer = published["queue_ptr"].int64_value(&[0]);
+        let step = GlobalStep(3);
+        let ring = |side: &str| (side.to_owned(), published[&format!("{side}_queue")].tr());
+        let subject = Subject {
+            config,
+            counters: Counters { step, optimizer_step: 3, queue_pointer: pointer, queue_filled: 16 },
+            student: start.student,
+            teacher: start.teacher,
+            queue: ["image", "text"].map(ring).into(),
+        };
+        let exported = state_dict(&subject).unwrap();
+        assert_eq!((exported.len(), pointer), (268, 12));
+        let names: Vec<&String> = exported.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, published.keys().collect::<Vec<_>>());
+        for (name, tensor) in &exported {
+            let theirs = &published[name];
+            assert_eq!((tensor.size(), tensor.kind()), (theirs.size(), theirs.kind()), "{name}");
+            assert!(tensor.equal(theirs), "{name} is another");
+        }
+    }
+}

@@ -75,7 +75,7 @@ pub fn act(arguments: &Export, out: &mut impl Write) -> Result<()> {
 
 fn load(runtime: &Runtime, arguments: &Export) -> Result<Subject> {
     let (folder, manifest) = runtime.block_on(committed::find(&arguments.checkpoint))?;
-    let config = config::resolve("the checkpoint's configuration", &manifest.config, &[])?;
+    let config = config::stored(&manifest.config, &[])?;
     let wanted = |name: &str| !name.starts_with("optimizer/");
     let (tensors, counters) = runtime.block_on(checkpoint::read(&folder, &manifest, wanted))?;
     let below = |prefix: &str| -> BTreeMap<String, Tensor> {

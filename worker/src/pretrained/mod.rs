@@ -1,6 +1,7 @@
 //! The weights that a run begins with: drawn from its seed, and taken from files where `model.init`, `model.init_image` and
 //! `model.init_text` name some. Which part came from where is told, and a key that does not fit is refused.
 
+mod account;
 mod file;
 pub mod names;
 mod positions;
@@ -9,10 +10,11 @@ mod report;
 pub use file::Named;
 pub use positions::resize;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::albef::{Albef, averaged};
 use crate::weights::Weights;
-use names::{Layout, WORD_BIAS, WORDS, matches, patterns};
+use account::{Account, teaches};
+use names::Layout;
 use proto::RunConfig;
 use report::Origins;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,11 @@ pub struct Start {
     pub report: Vec<String>,
 }
 
+/// Parts that a file of their own replaces.
+const IMAGE: &str = "visual_encoder.";
+const TEXT: &str = "text_encoder.";
+const TEMPERATURE: &str = "temp";
+
 impl Start {
     /// Draws all weights, then takes what the configuration names from its files.
     ///
@@ -38,125 +45,87 @@ impl Start {
         let model = &config.model;
         let mut student = Albef::fresh(model, &config.objective, config.run.seed)?.into_map();
         let mut origins = Origins::new(config.run.seed);
-        let mut teacher = None;
+        let mut teacher = BTreeMap::new();
         if !model.init.is_empty() {
             let file = Named::open(&model.init).await?;
-            take(&mut student, &file, &Layout::Albef, "", &model.init_allow, &mut origins)?;
-            teacher = own_teacher(&student, &file)?;
+            teacher = whole(&mut student, &file, config, &mut origins)?;
         }
+        let mut replace = |file: &Named, layout: &Layout, part: &str| {
+            let mut account = Account::of(file);
+            account.take(&mut student, layout, part, |name, note| origins.took(name, &file.file, note));
+            // Its teacher begins with it.
+            teacher.retain(|name: &String, _| !name.starts_with(part));
+            account.settle(&model.init_allow)
+        };
         if !model.init_image.is_empty() {
             let file = Named::open(&model.init_image).await?;
-            let layout = if file.has("patch_embed.proj.weight") {
-                Layout::Timm
-            } else {
-                Layout::HfVit(prefix(&file, "vit."))
-            };
-            take(&mut student, &file, &layout, "visual_encoder.", &model.init_allow, &mut origins)?;
+            let timm = file.has("patch_embed.proj.weight");
+            let layout = if timm { Layout::Timm } else { Layout::HfVit(prefix(&file, "vit.")) };
+            replace(&file, &layout, IMAGE)?;
         }
         if !model.init_text.is_empty() {
             let file = Named::open(&model.init_text).await?;
-            let layout = Layout::HfBert(prefix(&file, "bert."));
-            take(&mut student, &file, &layout, "text_encoder.", &model.init_allow, &mut origins)?;
+            replace(&file, &Layout::HfBert(prefix(&file, "bert.")), TEXT)?;
         }
         let mut report = origins.lines(&student, model.text_depth.into());
         let student = Weights::new(student);
-        let copied = student.copy_where(averaged);
-        // Parts that were replaced after the whole was read begin with their own teacher.
-        let whole_only = model.init_image.is_empty() && model.init_text.is_empty();
-        let teacher = teacher.filter(|_| whole_only);
-        report.push(format!(
-            "teacher: {}",
-            if teacher.is_some() {
-                format!("its own weights from {}", model.init)
-            } else {
-                "a copy of the student".into()
-            }
-        ));
-        Ok(Self { student, teacher: teacher.unwrap_or(copied), report })
+        let mut copy = student.copy_where(averaged).into_map();
+        report.push(teacher_line(teacher.len(), copy.len(), &model.init));
+        copy.extend(teacher);
+        Ok(Self { student, teacher: Weights::new(copy), report })
+    }
+}
+
+/// Takes a whole ALBEF: the student, whose temperature is brought within its bounds as the published loop does before a step, and
+/// what the file has of a teacher.
+fn whole(
+    student: &mut BTreeMap<String, Tensor>,
+    file: &Named,
+    config: &RunConfig,
+    origins: &mut Origins,
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut account = Account::of(file);
+    account.take(student, &Layout::Albef, "", |name, note| origins.took(name, &file.file, note));
+    let (low, high) = (config.objective.min_temperature, config.objective.max_temperature);
+    if let Some(temp) = student.get_mut(TEMPERATURE) {
+        let bound = temp.clamp(low, high);
+        if !bound.equal(temp) {
+            let note = format!("brought from {} into {low} to {high}", temp.double_value(&[]));
+            origins.took(TEMPERATURE, &file.file, Some(note));
+        }
+        *temp = bound;
+    }
+    let mut teacher = BTreeMap::new();
+    if file.tensors.keys().any(|name| teaches(name)) {
+        let mut copies: BTreeMap<String, Tensor> = student
+            .iter()
+            .filter(|(name, _)| averaged(name))
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect();
+        let mut own = BTreeSet::new();
+        account.take(&mut copies, &Layout::AlbefTeacher, "", |name, _| {
+            own.insert(name.to_owned());
+        });
+        teacher = copies.into_iter().filter(|(name, _)| own.contains(name)).collect();
+    }
+    account.settle(&config.model.init_allow)?;
+    Ok(teacher)
+}
+
+/// Where the teacher came from: `own` of its tensors from a file of its own, the others from the student.
+fn teacher_line(own: usize, all: usize, file: &str) -> String {
+    match own {
+        0 => "teacher: a copy of the student".into(),
+        own if own == all => format!("teacher: its own weights from {file}"),
+        own => {
+            format!("teacher: {own} tensors of its own from {file}, {} copies of the student's", all - own)
+        }
     }
 }
 
 /// `prefix` if the file's names have it.
 fn prefix(file: &Named, prefix: &'static str) -> &'static str {
     if file.tensors.keys().any(|name| name.starts_with(prefix)) { prefix } else { "" }
-}
-
-/// What a whole ALBEF's file holds beside the student.
-fn beside(name: &str) -> bool {
-    name.split('.')
-        .next()
-        .is_some_and(|head| head.ends_with("_m") || head.ends_with("_queue") || head == "queue_ptr")
-}
-
-/// The teacher's own weights, where all of them are in the file.
-fn own_teacher(student: &BTreeMap<String, Tensor>, file: &Named) -> Result<Option<Weights>> {
-    let names = student.iter().filter(|(name, _)| averaged(name));
-    let found = names.map(|(name, like)| {
-        let theirs = Layout::AlbefTeacher.theirs(name);
-        let tensor = theirs.first().and_then(|theirs| file.tensors.get(theirs))?;
-        let (tensor, _) = positions::fit(name, tensor.shallow_clone(), like);
-        (tensor.size() == like.size()).then(|| (name.clone(), tensor))
-    });
-    Ok(found.collect::<Option<BTreeMap<_, _>>>().map(Weights::new))
-}
-
-/// Replaces the parameters below `part` with those of the file.
-fn take(
-    student: &mut BTreeMap<String, Tensor>,
-    file: &Named,
-    layout: &Layout,
-    part: &str,
-    allow: &[String],
-    origins: &mut Origins,
-) -> Result<()> {
-    let (mut wrong, mut right): (Vec<(String, String)>, Vec<String>) = (Vec::new(), Vec::new());
-    let mut used = BTreeSet::new();
-    for (name, tensor) in student.iter_mut().filter(|(name, _)| name.starts_with(part)) {
-        let theirs = layout.theirs(name);
-        let found: Vec<&Tensor> = theirs.iter().filter_map(|theirs| file.tensors.get(theirs)).collect();
-        used.extend(theirs.iter().cloned());
-        let key = theirs.first().cloned().unwrap_or_else(|| name.clone());
-        if found.len() < theirs.len() || theirs.is_empty() {
-            let missing = theirs.iter().filter(|theirs| !file.tensors.contains_key(*theirs));
-            wrong.extend(missing.map(|key| (key.clone(), format!("{key} is missing"))));
-            continue;
-        }
-        let (given, note) = positions::fit(name, join(&found), tensor);
-        if given.size() == tensor.size() {
-            *tensor = given;
-            origins.took(name, &file.file, note);
-            right.push(key);
-        } else {
-            let shapes = format!("{key} has shape {:?}, the model's is {:?}", given.size(), tensor.size());
-            wrong.push((key, shapes));
-        }
-    }
-    let words = |name: &str| layout.theirs(name).first().and_then(|theirs| file.tensors.get(theirs));
-    for (name, tensor) in file.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
-        let tied = [("predictions.decoder.weight", WORDS), ("predictions.decoder.bias", WORD_BIAS)];
-        let copy_of =
-            tied.iter().find(|(end, _)| name.ends_with(end)).and_then(|(_, original)| words(original));
-        match copy_of {
-            Some(original) if original.size() == tensor.size() && original.equal(tensor) => {}
-            _ if name.ends_with("position_ids") || *layout == Layout::Albef && beside(name) => {}
-            Some(_) => wrong.push((name.clone(), format!("{name} is not tied to the word embeddings"))),
-            None => wrong.push((name.clone(), format!("{name} is unexpected"))),
-        }
-    }
-    wrong.retain(|(key, _)| !allow.iter().any(|pattern| matches(pattern, key)));
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let (keys, reasons): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
-    Err(Error::Unfit { file: file.file.clone(), mend: patterns(&keys, &right), reasons })
-}
-
-/// One tensor of those that make it.
-fn join(parts: &[&Tensor]) -> Tensor {
-    match parts {
-        [one] => one.copy(),
-        several => Tensor::cat(several, 0),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Weights of others, brought in by their names, give the outputs that were recorded of others' networks.
 
+mod whole;
+
 use super::*;
 use crate::models::bert::{self, Bert, Wanted, padding_mask};
 use crate::models::vit::{self, Vit};
@@ -180,69 +182,105 @@ fn positions_are_brought_to_the_runs_grid_and_it_is_told() {
     assert!(start.report.contains(&line), "{:?}", start.report);
 }
 
-/// The names that the student of the published code has, of its recorded state.
-fn published() -> (RunConfig, Tensors) {
-    let mut config = config(32);
-    let model = &mut config.model;
-    (model.fusion_depth, model.vocabulary, model.positions, model.vision_hidden) = (2, 200, 32, 128);
-    (config, golden("albef-tiny/init"))
+/// A file of `torch.save` with these tensors, below `wrapper` if that has a name.
+fn torch_file(tensors: &Tensors, wrapper: &str) -> Vec<u8> {
+    let entry = |(name, tensor): (&String, &Tensor)| (name.clone(), Value::Tensor(tensor.shallow_clone()));
+    let all = Value::Dict(tensors.iter().map(entry).collect());
+    let whole = match wrapper {
+        "" => all,
+        wrapper => Value::Dict(vec![(wrapper.into(), all), ("epoch".into(), Value::Int(3))]),
+    };
+    pth::write(&whole).unwrap()
 }
 
+/// DeiT is published as `{'model': state dict}` in timm's names, with a classifier.
 #[test]
-fn a_whole_albef_brings_its_teacher_from_either_format() {
-    let (mut config, all) = published();
+fn a_deit_checkpoint_loads_and_its_positions_are_brought_to_another_grid() {
+    let ours = below(&golden("albef-tiny/init"), "visual_encoder.");
+    let mut theirs: Tensors = ours.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+    theirs.insert("head.weight".into(), Tensor::ones([10, 32], tch::kind::FLOAT_CPU));
+    theirs.insert("head.bias".into(), Tensor::ones([10], tch::kind::FLOAT_CPU));
     let folder = tempfile::tempdir().unwrap();
-    let wrapped =
-        all.iter().map(|(name, tensor)| (name.clone(), Value::Tensor(tensor.shallow_clone()))).collect();
-    let file = pth::write(&Value::Dict(vec![
-        ("model".into(), Value::Dict(wrapped)),
-        ("epoch".into(), Value::Int(3)),
-    ]))
-    .unwrap();
-    let path = folder.path().join("albef.pth");
-    std::fs::write(&path, file).unwrap();
-    for place in [path.display().to_string(), save(folder.path(), "albef.safetensors", &all)] {
-        config.model.init = place.clone();
+    let path = folder.path().join("deit.pth").display().to_string();
+    std::fs::write(&path, torch_file(&theirs, "model")).unwrap();
+    for (image_size, note) in [(32, ""), (48, " (pos_embed from 4x4 to 6x6)")] {
+        let mut config = config(image_size);
+        (config.model.vision_hidden, config.model.init_image) = (128, path.clone());
+        let refused = start(&config).unwrap_err().to_string();
+        assert!(refused.contains("model.init_allow = [\"head.*\"]"), "{refused}");
+        assert!(refused.contains("head.weight is unexpected"), "{refused}");
+        config.model.init_allow = vec!["head.*".into()];
         let start = start(&config).unwrap();
-        for (weights, mark) in [(&start.student, ""), (&start.teacher, "_m")] {
-            for (name, tensor) in weights.iter() {
-                let theirs = match name.split_once('.') {
-                    Some((head, rest)) => format!("{head}{mark}.{rest}"),
-                    None => name.to_owned(),
-                };
-                assert!(tensor.equal(&all[&theirs]), "{theirs} of {place}");
-            }
+        for (name, tensor) in &ours {
+            let found = start.student.get(&format!("visual_encoder.{name}")).unwrap();
+            let expected = match (image_size, name.as_str()) {
+                (48, "pos_embed") => resize(tensor, 6, 6).unwrap(),
+                _ => tensor.shallow_clone(),
+            };
+            assert!(found.equal(&expected), "{name} at {image_size} pixels");
         }
-        assert_eq!(start.report.last().unwrap(), &format!("teacher: its own weights from {place}"));
+        let line = format!("image encoder: {} tensors from {path}{note}", ours.len());
+        assert!(start.report.contains(&line), "{:?}", start.report);
     }
 }
 
+/// As 12 published layers become 6 and 6.
 #[test]
-fn every_key_that_does_not_fit_is_listed_and_a_run_without_files_says_so() {
-    let (mut config, mut all) = published();
+fn a_bert_is_split_into_text_and_fusion_layers_whose_cross_attention_is_drawn() {
+    let weights = below(&golden("hf-tiny/bert-mlm"), "weight/");
+    let mut config = config(32);
+    (config.model.text_depth, config.model.fusion_depth) = (1, 1);
     let folder = tempfile::tempdir().unwrap();
-    all.remove("itm_head.bias");
-    all.insert("extra.thing".into(), Tensor::zeros([1], tch::kind::FLOAT_CPU));
-    all.insert("text_proj.bias".into(), Tensor::zeros([3], tch::kind::FLOAT_CPU));
-    all.insert(
-        "text_encoder.cls.predictions.decoder.weight".into(),
-        Tensor::zeros([200, 32], tch::kind::FLOAT_CPU),
-    );
-    config.model.init = save(folder.path(), "albef.safetensors", &all);
-    let error = start(&config).unwrap_err().to_string();
-    for part in [
-        "4 keys of ",
-        "itm_head.bias is missing",
-        "extra.thing is unexpected",
-        "text_proj.bias has shape [3], the model's is [16]",
-        "text_encoder.cls.predictions.decoder.weight is not tied to the word embeddings",
-    ] {
-        assert!(error.contains(part), "{part}: {error}");
+    let path = save(folder.path(), "w.safetensors", &weights);
+    config.model.init_text = path.clone();
+    let refused = start(&config).unwrap_err().to_string();
+    let allow = "bert.encoder.layer.*.crossattention.*";
+    assert!(refused.contains(&format!("model.init_allow = [{allow:?}]")), "{refused}");
+    config.model.init_allow = vec![allow.into()];
+    let start = start(&config).unwrap();
+    let drawn = Albef::fresh(&config.model, &config.objective, config.run.seed).unwrap();
+    let (mut taken, mut crossing) = (0, 0);
+    for (name, tensor) in start.student.iter().filter(|(name, _)| name.starts_with("text_encoder.")) {
+        let expected = if name.contains(".crossattention.") {
+            crossing += 1;
+            drawn.get(name).unwrap()
+        } else {
+            taken += 1;
+            &weights[&name["text_encoder.".len()..]]
+        };
+        assert!(tensor.equal(expected), "{name} is another");
     }
-    config.model.init = String::new();
-    let report = start(&config).unwrap().report;
-    assert!(report.contains(&"image encoder: 30 tensors drawn from seed 0".to_owned()), "{report:?}");
-    assert_eq!(report.last().unwrap(), "teacher: a copy of the student");
-    config.model.init = folder.path().join("nothing.pth").display().to_string();
-    assert!(start(&config).unwrap_err().to_string().contains("there is no file"));
+    assert_eq!(taken, weights.len(), "also those of the second layer");
+    let fusion = 16;
+    for line in [
+        format!("text encoder: {} tensors from {path}", taken - fusion - 5),
+        format!("fusion layers: {fusion} tensors from {path}"),
+        format!("cross-attention: {crossing} tensors drawn from seed 0"),
+        format!("word head: 5 tensors from {path}"),
+    ] {
+        assert!(start.report.contains(&line), "{line}: {:?}", start.report);
+    }
+}
+
+/// BERT's first files call LayerNorm's parameters gamma and beta, and lie as `pytorch_model.bin` in a folder.
+#[test]
+fn the_first_files_of_bert_load_from_their_folder() {
+    let weights = below(&golden("hf-tiny/bert-mlm"), "weight/");
+    let first = |name: &String| match name.rsplit_once("LayerNorm.") {
+        Some((module, "weight")) => format!("{module}LayerNorm.gamma"),
+        Some((module, "bias")) => format!("{module}LayerNorm.beta"),
+        _ => name.clone(),
+    };
+    let renamed: Tensors = weights.iter().map(|(name, t)| (first(name), t.shallow_clone())).collect();
+    assert_eq!(renamed.keys().filter(|name| name.ends_with("LayerNorm.gamma")).count(), 6);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pytorch_model.bin"), torch_file(&renamed, "")).unwrap();
+    let mut config = config(32);
+    config.model.init_text = folder.path().display().to_string();
+    let start = start(&config).unwrap();
+    let text = start.student.iter().filter(|(name, _)| name.starts_with("text_encoder."));
+    for (name, tensor) in text {
+        assert!(tensor.equal(&weights[&name["text_encoder.".len()..]]), "{name} is another");
+    }
+    assert!(start.report.iter().any(|line| line.contains("pytorch_model.bin")), "{:?}", start.report);
 }

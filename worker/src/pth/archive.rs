@@ -26,7 +26,7 @@ impl Archive {
             if entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size() {
                 return Err(PthError::Format(format!("{name} is compressed")));
             }
-            held += entry.size();
+            held = u64::saturating_add(held, entry.size());
             if held > bytes.len() as u64 {
                 return Err(PthError::Archive(format!(
                     "up to {name} its entries have more bytes than the file"
@@ -34,10 +34,12 @@ impl Archive {
             }
             let size = entry.size();
             let mut content = Vec::with_capacity(size as usize);
-            entry
-                .take(size)
-                .read_to_end(&mut content)
-                .map_err(|e| PthError::Archive(format!("{name}: {e}")))?;
+            // One byte more than there should be: the checksum is compared only where the end is met.
+            let read = entry.take(size + 1).read_to_end(&mut content);
+            let read = read.map_err(|e| PthError::Archive(format!("{name}: {e}")))?;
+            if read as u64 != size {
+                return Err(PthError::Archive(format!("{name} has {read} bytes instead of {size}")));
+            }
             let Some((_, inside)) = name.split_once('/') else { continue };
             match inside.strip_prefix("data/") {
                 Some(key) => drop(storages.insert(key.to_owned(), content)),

@@ -47,6 +47,7 @@ impl Program {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            names_left: code.len(),
         };
         loop {
             let start = machine.at;
@@ -78,11 +79,13 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes that names of globals may still take which are put together of remembered texts.
+    names_left: usize,
 }
 
 impl Machine<'_> {
-    /// Executes one opcode; the last one gives the result. Every opcode is at least a byte and adds at most one node, so that work
-    /// and memory are bounded by the length of the code.
+    /// Executes one opcode; the last one gives the result. Every opcode is at least a byte and adds at most one node, which holds no
+    /// more than its own bytes of the code or its share of `names_left`, so that memory is bounded by the length of the code.
     fn step(&mut self) -> Step<Option<Id>> {
         match self.byte()? {
             b'.' => return self.pop().map(Some),
@@ -199,6 +202,8 @@ impl Machine<'_> {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (self.nodes.get(module), self.nodes.get(name)) {
                     (Some(Node::Text(module)), Some(Node::Text(name))) => {
+                        let left = self.names_left.checked_sub(module.len() + name.len());
+                        self.names_left = left.ok_or("the names of its globals are longer than itself")?;
                         Node::Global(format!("{module} {name}"))
                     }
                     _ => return Err("a global's name is no text".into()),

@@ -10,8 +10,8 @@ use tch::{Kind, Tensor};
 const DEPTH: usize = 64;
 /// How many values a pickle may unfold into.
 const VALUES: usize = 4_000_000;
-/// How often a file's bytes may be copied out, as tensors share storages.
-const COPIES: usize = 8;
+/// How often a file's bytes may be copied out, as tensors share storages, and lists and dicts share texts.
+pub(super) const COPIES: usize = 8;
 
 /// The storages of `torch`, by class.
 pub(super) const STORAGES: [(&str, Kind); 9] = [
@@ -54,9 +54,9 @@ impl<'a> Builder<'a> {
             Node::Bool(value) => Value::Bool(*value),
             Node::Int(value) => Value::Int(*value),
             Node::Float(value) => Value::Float(*value),
-            Node::Text(value) => Value::Text(value.clone()),
+            Node::Text(value) => Value::Text(self.copied(value)?),
             Node::Other(name) => Value::Opaque((*name).into()),
-            Node::Global(name) => Value::Opaque(name.clone()),
+            Node::Global(name) => Value::Opaque(self.copied(name)?),
             Node::Persistent(_) => Value::Opaque("a storage".into()),
             Node::List(items) => self.list(items)?,
             Node::Dict(entries) => self.dict(entries)?,
@@ -71,16 +71,30 @@ impl<'a> Builder<'a> {
     }
 
     fn dict(&mut self, entries: &[(Id, Id)]) -> Result<Value, PthError> {
-        let entry = |(key, value): &(Id, Id)| Ok((self.key(*key), self.value(*value)?));
+        let entry = |(key, value): &(Id, Id)| Ok((self.key(*key)?, self.value(*value)?));
         entries.iter().map(entry).collect::<Result<_, _>>().map(Value::Dict)
     }
 
-    fn key(&self, id: Id) -> String {
-        match self.program.node(id) {
-            Node::Text(text) => text.clone(),
+    fn key(&mut self, id: Id) -> Result<String, PthError> {
+        Ok(match self.program.node(id) {
+            Node::Text(text) | Node::Global(text) => self.copied(text)?,
             Node::Int(number) => number.to_string(),
-            other => format!("{other:?}"),
-        }
+            Node::Float(number) => format!("{number:e}"),
+            Node::Bool(value) => value.to_string(),
+            Node::None => "None".into(),
+            _ => "an object".into(),
+        })
+    }
+
+    /// A copy of a text, which may be shared by many that name it: it counts like a tensor's bytes.
+    fn copied(&mut self, text: &str) -> Result<String, PthError> {
+        self.charge(text.len(), "shared texts")?;
+        Ok(text.into())
+    }
+
+    fn charge(&mut self, bytes: usize, what: &str) -> Result<(), PthError> {
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| PthError::Bomb(what.into()))?;
+        Ok(())
     }
 
     fn call(&mut self, callee: Id, arguments: Id, entries: &[(Id, Id)]) -> Result<Value, PthError> {
@@ -93,7 +107,7 @@ impl<'a> Builder<'a> {
             ("torch._utils _rebuild_tensor_v2", [storage, offset, shape, strides, ..]) => {
                 self.tensor(*storage, *offset, *shape, *strides).map(Value::Tensor)
             }
-            _ => Ok(Value::Opaque(name.clone())),
+            _ => self.copied(name).map(Value::Opaque),
         }
     }
 
@@ -128,8 +142,7 @@ impl<'a> Builder<'a> {
             return Err(PthError::Tensor(place));
         }
         let bytes = count.unwrap_or(0) as usize * storage.kind().elt_size_in_bytes();
-        self.bytes_left =
-            self.bytes_left.checked_sub(bytes).ok_or_else(|| PthError::Bomb("shared storages".into()))?;
+        self.charge(bytes, "shared storages")?;
         let failed = |e: tch::TchError| PthError::Tensor(e.to_string());
         if count == Some(0) {
             return Tensor::f_zeros(&shape, (storage.kind(), tch::Device::Cpu)).map_err(failed);

@@ -84,6 +84,28 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Bytes of texts and tensors in a value.
+fn bytes_in(value: &Value) -> usize {
+    match value {
+        Value::Tensor(tensor) => tensor.numel() * tensor.kind().elt_size_in_bytes(),
+        Value::Dict(entries) => entries.iter().map(|(key, value)| key.len() + bytes_in(value)).sum(),
+        Value::List(items) => items.iter().map(bytes_in).sum(),
+        Value::Text(text) | Value::Opaque(text) => text.len(),
+        _ => 0,
+    }
+}
+
+/// What becomes of that pickle, which is never more than a file may unfold into.
+fn bounded(pickle: &[u8]) -> Result<Value, PthError> {
+    let file = file(pickle);
+    let value = read(&file);
+    // Names such as "a storage" are not copied from the file.
+    let own = pickle.len() * "a big integer".len();
+    let bytes = value.as_ref().map_or(0, bytes_in);
+    assert!(bytes <= tensors::COPIES * file.len() + own, "{bytes} bytes of {pickle:?}");
+    value
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_back(value in values()) {
@@ -95,7 +117,7 @@ proptest! {
     #[test]
     fn any_pickle_ends_in_a_value_or_an_error(code in prop::collection::vec(prop::sample::select(
         b"N(.0123lt)]}abesduQRqhJKMXcU\x80\x81\x85\x86\x87\x88\x8a\x8c\x8d\x8f\x90\x92\x93\x94\x95\x01\x00\n".to_vec()), 0..60)) {
-        let _ = read(&file(&code));
+        let _ = bounded(&code);
     }
 }
 
@@ -156,22 +178,44 @@ fn other_formats_are_named() {
     assert!(told(b"GGUF").contains("it is no zip"), "{}", told(b"GGUF"));
 }
 
+/// A file with two numbers, and what it holds.
+fn two_numbers() -> (Vec<u8>, Value) {
+    let value = Value::Dict(vec![("x".into(), Value::Tensor(Tensor::from_slice(&[1.0f32, 2.0])))]);
+    (write(&value).unwrap(), value)
+}
+
 #[test]
 fn damaged_files_are_errors() {
-    let whole =
-        write(&Value::Dict(vec![("x".into(), Value::Tensor(Tensor::from_slice(&[1.0f32, 2.0])))])).unwrap();
+    let (whole, value) = two_numbers();
     for length in 0..whole.len() {
         assert!(read(&whole[..length]).is_err(), "{length} bytes of {}", whole.len());
     }
-    let pickle = pickle_of(&whole);
-    for at in 0..pickle.len() {
-        for bit in 0..8 {
-            let mut flipped = pickle.clone();
-            flipped[at] ^= 1 << bit;
-            // Whatever comes of it, it comes.
-            let _ = read(&file(&flipped));
+    let numbers: Vec<u8> = [1.0f32, 2.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let storage = whole.windows(8).position(|bytes| bytes == numbers).unwrap();
+    for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << bit;
+        match read(&flipped) {
+            // What a zip says of itself besides names, sizes and checksums does not matter.
+            Ok(found) => assert!(same(&found, &value), "bit {bit} of byte {at} goes unnoticed"),
+            Err(error) if (storage..storage + 8).contains(&at) => {
+                assert!(matches!(error, PthError::Archive(_)), "{error}");
+            }
+            Err(_) => {}
         }
     }
+}
+
+#[test]
+fn a_pickle_with_a_flipped_bit_and_a_right_checksum_stays_in_bounds() {
+    let pickle = pickle_of(&two_numbers().0);
+    let mut read = 0;
+    for (at, bit) in (0..pickle.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut flipped = pickle.clone();
+        flipped[at] ^= 1 << bit;
+        read += usize::from(bounded(&flipped).is_ok());
+    }
+    assert!((1..pickle.len() * 8).contains(&read), "{read} of {} are read", pickle.len() * 8);
 }
 
 /// A tensor of f32 over the storage of 8 bytes, with this offset, shape and stride.
@@ -212,4 +256,45 @@ fn a_bomb_is_refused() {
     }
     code.push(b'.');
     assert!(matches!(read(&file(&code)).unwrap_err(), PthError::Bomb(_)));
+}
+
+/// A list of `times` times what `node` pushes.
+fn shared(node: &[u8], times: usize) -> Vec<u8> {
+    [b"\x80\x02", node, b"q\x000](", &b"h\x00".repeat(times), b"e."].concat()
+}
+
+fn long_text() -> Vec<u8> {
+    let mut code = b"X".to_vec();
+    code.extend(10_000u32.to_le_bytes());
+    code.extend([b'x'; 10_000]);
+    code
+}
+
+#[test]
+fn texts_that_are_shared_too_often_are_refused() {
+    let global = [b"c", &[b'm'; 5_000][..], b"\n", &[b'n'; 5_000], b"\n"].concat();
+    let call = [&global[..], b")R"].concat();
+    for node in [&long_text(), &global, &call] {
+        assert!(matches!(bounded(&shared(node, 7)), Ok(Value::List(all)) if all.len() == 7));
+        let error = bounded(&shared(node, 40)).unwrap_err();
+        assert!(matches!(error, PthError::Bomb(_)), "{error}");
+    }
+    // A dict of one key again and again.
+    let keys = |times| [b"\x80\x02", &long_text()[..], b"q\x000}(", &b"h\x00N".repeat(times), b"u."].concat();
+    assert!(matches!(bounded(&keys(7)), Ok(Value::Dict(all)) if all.len() == 7));
+    assert!(matches!(bounded(&keys(40)).unwrap_err(), PthError::Bomb(_)));
+    // Globals that are put together of one text again and again.
+    let joined = |times| {
+        [b"\x80\x04", &long_text()[..], b"q\x000](", &b"h\x00h\x00\x93".repeat(times), b"e."].concat()
+    };
+    let error = bounded(&joined(40)).unwrap_err();
+    assert!(error.to_string().contains("the names of its globals"), "{error}");
+}
+
+#[test]
+fn keys_that_are_no_texts_are_named_and_never_printed_whole() {
+    let code = b"\x80\x02}(K\x01N\x88N](K\x02K\x03K\x04eNcm\nn\nNNNu.";
+    let Value::Dict(entries) = bounded(code).unwrap() else { panic!("no dict") };
+    let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["1", "true", "an object", "m n", "None"]);
 }

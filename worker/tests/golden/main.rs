@@ -13,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 use worker::masking::{self, TokenDraw};
 use worker::models::albef::{Albef, Encoders};
 use worker::models::bert::{Wanted, padding_mask};
+use worker::objective::itm::{Candidates, draw};
 use worker::vote::Wishes;
 
 fn alone() -> Group {
@@ -26,14 +27,24 @@ fn alone() -> Group {
     Group::new(spec, Arc::new(MemoryStore::default())).unwrap()
 }
 
-fn replay(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics) {
+/// Replays a case in both semantics, which agree on one rank, with negatives that are given and with drawn ones.
+fn replay(case: &str, alpha: f64, kind: Kind, steps: usize) {
+    for semantics in [Semantics::Global, Semantics::Paper] {
+        for chosen in [Chosen::Given, Chosen::Drawn] {
+            println!("{case}, {semantics:?}, negatives {chosen:?}");
+            replay_as(case, alpha, kind, steps, semantics, chosen);
+        }
+    }
+}
+
+fn replay_as(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics, chosen: Chosen) {
     let recorded = read(case);
     let mut trainer = trainer(kind, &config(alpha, semantics), None, alone());
     for number in 1..=steps {
         let step = below(&recorded, &format!("step{number}/"));
         let batch = batch(&step, number, ALONE);
         let teacher = trainer.state().teacher.copy_where(|_| true);
-        let outcome = trainer.step_with(&batch, &draws(&step, &batch), Wishes::default()).unwrap();
+        let outcome = trainer.step_with(&batch, &draws(&step, &batch, chosen), Wishes::default()).unwrap();
         for (scalar, name) in [
             ("loss_itc", "loss_ita"),
             ("loss_itm", "loss_itm"),
@@ -66,37 +77,36 @@ fn replay(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semantics
 
 #[test]
 fn three_steps_match_in_f64() {
-    replay("train3-alpha0.4-f64", 0.4, Kind::Double, 3, Semantics::Global);
+    replay("train3-alpha0.4-f64", 0.4, Kind::Double, 3);
 }
 
 #[test]
 fn three_steps_match_in_f32() {
-    replay("train3-alpha0.4-f32", 0.4, Kind::Float, 3, Semantics::Global);
+    replay("train3-alpha0.4-f32", 0.4, Kind::Float, 3);
 }
 
 #[test]
 fn without_distillation_a_step_matches() {
-    replay("step1-alpha0.0-f64", 0.0, Kind::Double, 1, Semantics::Global);
-    replay("step1-alpha0.0-f32", 0.0, Kind::Float, 1, Semantics::Global);
-}
-
-#[test]
-fn on_one_rank_paper_and_global_semantics_agree() {
-    replay("train3-alpha0.4-f64", 0.4, Kind::Double, 3, Semantics::Paper);
+    replay("step1-alpha0.0-f64", 0.0, Kind::Double, 1);
+    replay("step1-alpha0.0-f32", 0.0, Kind::Float, 1);
 }
 
 #[test]
 fn a_clamped_temperature_still_receives_its_gradient() {
-    for case in ["clamp-hi-f64", "clamp-lo-f64"] {
+    let cases = ["clamp-hi-f64", "clamp-lo-f64"];
+    for (case, semantics) in
+        cases.iter().flat_map(|case| [(case, Semantics::Global), (case, Semantics::Paper)])
+    {
         let step = below(&read(case), "step1/");
         let mut trainer = trainer(
             Kind::Double,
-            &config(step["in/alpha"].double_value(&[]), Semantics::Global),
+            &config(step["in/alpha"].double_value(&[]), semantics),
             Some(&step["in/temp_before"]),
             alone(),
         );
         let batch = batch(&step, 1, ALONE);
-        let outcome = trainer.step_with(&batch, &draws(&step, &batch), Wishes::default()).unwrap();
+        let outcome =
+            trainer.step_with(&batch, &draws(&step, &batch, Chosen::Given), Wishes::default()).unwrap();
         close(
             "temperature",
             &Tensor::from(outcome.scalars["temperature"]),
@@ -181,5 +191,42 @@ fn masks_follow_from_the_recorded_draws() {
         });
         let (masked, labels) = masking::mask(&flat("in/input_ids"), 0.4, SPECIAL, draws);
         assert_eq!((masked, labels), (flat("draw/mlm_input_ids"), flat("draw/mlm_labels")), "step {number}");
+    }
+}
+
+#[test]
+fn negatives_are_drawn_with_the_recorded_weights() {
+    for (kind, case, near) in
+        [(Kind::Double, "train3-alpha0.4-f64", 1e-9), (Kind::Float, "train3-alpha0.4-f32", 1e-4)]
+    {
+        for number in 1..=3 {
+            let step = below(&read(case), &format!("step{number}/out/"));
+            for (queries, keys, weights) in
+                [("image_feat", "text_feat_m", "weights_i2t"), ("text_feat", "image_feat_m", "weights_t2i")]
+            {
+                let weights = &step[weights];
+                let n = weights.size()[0];
+                let identities = Tensor::arange(2 * n, (Kind::Int64, Device::Cpu)).view([n, 2]);
+                let candidates =
+                    Candidates { keys: &step[keys], identities: &identities, first: 0, duplicates: false };
+                let borders = borders(weights);
+                // Just below and just above each border but the last, which is 1.
+                for (border, side) in
+                    (0..n - 1).flat_map(|border| [(border, 1.0 - near), (border, 1.0 + near)])
+                {
+                    let uniform = (borders.select(1, border) * side).clamp_max(1.0 - 1e-12);
+                    let temp = step["temp_used"].to_kind(kind);
+                    let (drawn, found) =
+                        draw(&step[queries], &identities, &candidates, &temp, &uniform, 1_000);
+                    let passed = borders.le_tensor(&uniform.unsqueeze(1)).sum_dim_intlist(
+                        [1i64].as_slice(),
+                        false,
+                        Kind::Int64,
+                    );
+                    assert!(found.all().int64_value(&[]) == 1);
+                    assert!(drawn.equal(&passed), "{case}, step {number}: {drawn} instead of {passed}");
+                }
+            }
+        }
     }
 }

@@ -54,7 +54,7 @@ fn rank(url: &str, kind: Kind) {
     let batch = batch(own, 1, Share { rank: assignment.rank, ranks: assignment.world_size });
     let mut trainer = trainer(kind, &config(0.4, Semantics::Paper), None, group);
     let teacher = trainer.state().teacher.copy_where(|_| true);
-    let outcome = trainer.step_with(&batch, &draws(own, &batch), Wishes::default()).unwrap();
+    let outcome = trainer.step_with(&batch, &draws(own, &batch, Chosen::Drawn), Wishes::default()).unwrap();
 
     // Metrics are means over all rows: of equal halves for two of the losses, weighted by masked tokens for the third.
     let masked =

@@ -143,16 +143,47 @@ pub(crate) fn batch(step: &Tensors, number: usize, share: Share) -> LocalBatch {
     }
 }
 
-pub(crate) fn draws(step: &Tensors, batch: &LocalBatch) -> Draws {
+/// How a replayed step gets its negatives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Chosen {
+    /// They are given.
+    Given,
+    /// They are drawn, at numbers at which the recorded weights give them.
+    Drawn,
+}
+
+pub(crate) fn draws(step: &Tensors, batch: &LocalBatch, chosen: Chosen) -> Draws {
     let longest = i64::from(*batch.lengths.iter().max().unwrap());
     let cut = |name: &str| step[name].narrow(1, 0, longest).contiguous();
-    Draws {
-        masked: Masked::new(cut("draw/mlm_input_ids"), cut("draw/mlm_labels"), Device::Cpu),
-        negatives: NegativeDraws::Given(Negatives {
-            image_for_text: &step["draw/neg_image_for_text"] + batch.first_slot as i64,
-            text_for_image: &step["draw/neg_text_for_image"] + batch.first_slot as i64,
+    let [image_for_text, text_for_image] =
+        ["neg_image_for_text", "neg_text_for_image"].map(|name| &step[&format!("draw/{name}")]);
+    let first = batch.first_slot as i64;
+    let negatives = match chosen {
+        Chosen::Given => NegativeDraws::Given(Negatives {
+            image_for_text: image_for_text + first,
+            text_for_image: text_for_image + first,
         }),
-    }
+        Chosen::Drawn => NegativeDraws::Uniform {
+            image_for_text: middle(&step["out/weights_t2i"], image_for_text),
+            text_for_image: middle(&step["out/weights_i2t"], text_for_image),
+        },
+    };
+    let masked = Masked::new(cut("draw/mlm_input_ids"), cut("draw/mlm_labels"), Device::Cpu);
+    Draws { masked, negatives }
+}
+
+/// The borders between the candidates of each row, from 0 to 1.
+pub(crate) fn borders(weights: &Tensor) -> Tensor {
+    let cumulated = weights.to_kind(Kind::Double).cumsum(1, Kind::Double);
+    &cumulated / cumulated.narrow(1, cumulated.size()[1] - 1, 1)
+}
+
+/// The middle of what belongs to the chosen candidate of each row.
+fn middle(weights: &Tensor, chosen: &Tensor) -> Tensor {
+    let (borders, chosen) = (borders(weights), chosen.unsqueeze(1));
+    let below = Tensor::cat(&[&borders.narrow(1, 0, 1).zeros_like(), &borders], 1);
+    let sides = borders.gather(1, &chosen, false) + below.gather(1, &chosen, false);
+    (sides / 2.0).squeeze_dim(1)
 }
 
 /// Panics with the name and the largest excess if `actual` is not within the bound.

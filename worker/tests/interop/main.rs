@@ -3,6 +3,7 @@
 
 use e2e::run::{Place, tandem};
 use proto::{RunConfig, config};
+use sha2::{Digest, Sha256};
 use shards::text::{Tokenizer, clean};
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +31,7 @@ impl Trained {
         let runtime = Runtime::new().unwrap();
         let (folder, manifest) = runtime.block_on(shards::committed::find(&place.path("run"))).unwrap();
         let (tensors, _) = runtime.block_on(checkpoint::read(&folder, &manifest, |_| true)).unwrap();
-        Self { place, config: config::resolve("checkpoint", &manifest.config, &[]).unwrap(), tensors }
+        Self { place, config: config::stored(&manifest.config, &[]).unwrap(), tensors }
     }
 
     fn below(&self, prefix: &str) -> BTreeMap<String, Tensor> {
@@ -99,6 +100,77 @@ fn what_is_exported_begins_another_run_bit_for_bit() {
     ]);
     assert_eq!(again.code, Some(2), "{again:?}");
     assert!(again.err.contains("is there already"), "{again:?}");
+}
+
+/// The lines of a run's first worker that say where a part's weights came from: part and origin.
+fn origins(place: &Place, run: &str) -> BTreeMap<String, String> {
+    let log = fs::read_to_string(place.path(&format!("{run}/logs/worker-1.log"))).unwrap();
+    let told = |line: &str| {
+        let part = PARTS.iter().find(|part| line.contains(&format!(" {part}: ")))?;
+        Some(((*part).to_owned(), line.split_once(&format!(" {part}: "))?.1.trim().to_owned()))
+    };
+    log.lines().filter_map(told).collect()
+}
+
+const PARTS: [&str; 10] = [
+    "image encoder",
+    "image projection",
+    "text encoder",
+    "fusion layers",
+    "cross-attention",
+    "word head",
+    "text projection",
+    "matching head",
+    "temperature",
+    "teacher",
+];
+
+#[test]
+fn a_runs_log_says_where_every_part_came_from() {
+    let place = Place::new();
+    let one = ["--workers", "1"];
+    let short = ["run.workers=1", "optimizer.steps=1", "run.seed=7"];
+    let told = place.run("first", &short, &one);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let drawn = origins(&place, "first");
+    assert_eq!(drawn.len(), PARTS.len(), "{drawn:?}");
+    for (part, origin) in &drawn {
+        match part.as_str() {
+            "teacher" => assert_eq!(origin, "a copy of the student"),
+            _ => assert!(origin.ends_with(" drawn from seed 7"), "{part}: {origin}"),
+        }
+    }
+    let file = place.path("first.safetensors");
+    let (run, format) = (place.path("first"), "safetensors");
+    let told = tandem(&["export", "--checkpoint", &run, "--format", format, "--out", &file]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let init = format!("model.init={file}");
+    let told = place.run("second", &[&short[..], &[init.as_str()]].concat(), &one);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let taken = origins(&place, "second");
+    assert_eq!(taken.len(), PARTS.len(), "{taken:?}");
+    for (part, origin) in &taken {
+        assert!(origin.contains(" from ") && origin.ends_with("first.safetensors"), "{part}: {origin}");
+    }
+
+    // A configuration that another Tandem wrote is refused by the names of its knobs, by whoever reads it.
+    let folder = place.path("first/checkpoints/step-000000001");
+    let manifest = fs::read_to_string(format!("{folder}/manifest.json")).unwrap();
+    let other = manifest.replace("\\nmicro_batch = ", "\\nwings = ");
+    assert_ne!(other, manifest);
+    fs::write(format!("{folder}/manifest.json"), &other).unwrap();
+    let digest: String = Sha256::digest(&other).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(format!("{folder}/COMMITTED"), digest).unwrap();
+    let (data, again) = (place.path("data"), place.path("again.pth"));
+    for arguments in [
+        vec!["export", "--checkpoint", &run, "--format", "albef", "--out", &again],
+        vec!["eval", "retrieval", "--checkpoint", &run, "--data", &data],
+    ] {
+        let told = tandem(&arguments);
+        assert_eq!(told.code, Some(65), "{told:?}");
+        let names = "without optimizer.micro_batch, with the unknown optimizer.wings";
+        assert!(told.err.contains(names), "{told:?}");
+    }
 }
 
 /// What the consumers have to find, computed here.
