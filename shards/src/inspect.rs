@@ -52,7 +52,7 @@ pub async fn inspect(
         let fetched = reader.fetch(group, at..at + 1).await?;
         let found = fetched.get(at);
         let bytes = found.and_then(|row| row.image).ok_or_else(|| "the image is null".to_owned());
-        let image = bytes.and_then(|bytes| decode(bytes, data.max_pixels).map_err(|e| e.to_string()));
+        let image = bytes.and_then(|bytes| decode(bytes, data.into()).map_err(|e| e.to_string()));
         shown.push(Sample { row, caption: found.and_then(|row| row.caption).map(str::to_owned), image });
     }
     let rows = || manifest.row_groups().map(|(_, _, group)| group.rows);

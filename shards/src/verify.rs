@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    image::decode,
+    image::{ImageLimits, check},
     manifest::Manifest,
     reader::{Reader, Row},
     scan::{Scanned, scan},
@@ -54,7 +54,7 @@ pub async fn verify(
         match &group.rows {
             Err(error) => broken.push(at(0, group.count, error.to_string())),
             Ok(_) => {
-                let check = |(number, row): (u32, Row<'_>)| Some(at(number, 1, fault(row, data.max_pixels)?));
+                let check = |(number, row): (u32, Row<'_>)| Some(at(number, 1, fault(row, data.into())?));
                 let found: Vec<Option<Broken>> = group.rows().into_par_iter().map(check).collect();
                 broken.extend(found.into_iter().flatten());
             }
@@ -67,8 +67,8 @@ pub async fn verify(
 }
 
 /// Why training can't use the row, if it can't.
-fn fault(row: Row<'_>, max_pixels: u64) -> Option<String> {
-    let image = row.image.map(|bytes| decode(bytes, max_pixels));
+fn fault(row: Row<'_>, limits: ImageLimits) -> Option<String> {
+    let image = row.image.map(|bytes| check(bytes, limits));
     match (image, row.caption.map(clean)) {
         (None, _) => Some("its image is null".into()),
         (Some(Err(error)), _) => Some(error.to_string()),
