@@ -5,6 +5,13 @@ use image::{Rgb, RgbImage};
 /// What becomes of each value of a channel.
 pub(super) type Table = [u8; 256];
 
+/// Three planes one after the other.
+fn thirds(samples: &[u8], plane: usize) -> [&[u8]; 3] {
+    let (red, rest) = samples.split_at(plane);
+    let (green, blue) = rest.split_at(plane);
+    [red, green, blue]
+}
+
 /// An image in R, G, B, plane by plane. Where look-ups wait, the stored samples are not the image's values yet.
 #[derive(Debug, Default)]
 pub(super) struct Planar {
@@ -36,10 +43,7 @@ impl Planar {
 
     /// The stored samples of the channels, whatever look-up waits.
     pub(super) fn stored(&self) -> [&[u8]; 3] {
-        let plane = self.width * self.height;
-        let (red, rest) = self.samples.split_at(plane);
-        let (green, blue) = rest.split_at(plane);
-        [red, green, blue]
+        thirds(&self.samples, self.width * self.height)
     }
 
     /// The look-ups that wait.
@@ -84,6 +88,17 @@ impl Planar {
         for (source, target) in self.samples.chunks(plane).zip(self.spare.chunks_mut(plane)) {
             draw(source, target);
         }
+        std::mem::swap(&mut self.samples, &mut self.spare);
+    }
+
+    /// Redraws all channels together; else as [`Self::redraw`].
+    #[inline(always)]
+    pub(super) fn redraw_all(&mut self, mut draw: impl FnMut([&[u8]; 3], [&mut [u8]; 3])) {
+        self.samples();
+        let plane = self.width * self.height;
+        let (red, rest) = self.spare.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        draw(thirds(&self.samples, plane), [red, green, blue]);
         std::mem::swap(&mut self.samples, &mut self.spare);
     }
 

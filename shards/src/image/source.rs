@@ -147,8 +147,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    #[inline(always)]
     /// Sets each component's weights; gives the samples that its blocks are decoded to.
+    #[inline(always)]
     fn lay_taps(
         &self,
         jpeg: Option<&Jpeg<'_>>,
@@ -159,18 +159,24 @@ impl<'a> Source<'a> {
     ) -> [usize; 3] {
         let (width, height) = self.stored();
         let mut sides = [8; 3];
-        let components = jpeg.map_or(3, Jpeg::components);
-        for (component, taps) in buffers.taps.iter_mut().enumerate().take(components) {
+        for component in 0..jpeg.map_or(3, Jpeg::components) {
             let (wide, high) = jpeg.map_or((1, 1), |jpeg| jpeg.spacing(component));
             let samples = (crop.width / wide).min(crop.height / high);
             let enough = |shrink: &u32| jpeg.is_some() && samples / shrink >= ROOM * size;
             let shrink = [8, 4, 2].into_iter().find(enough).unwrap_or(1);
             sides[component] = (8 / shrink) as usize;
-            let [mirror_x, mirror_y] = mirrored;
-            let axis = Axis { whole: width, start: crop.left, length: crop.width, spacing: wide, shrink, mirrored: mirror_x };
-            taps[0].set(axis, size);
-            let axis = Axis { whole: height, start: crop.top, length: crop.height, spacing: high, shrink, mirrored: mirror_y };
-            taps[1].set(axis, size);
+            let [across, down] = mirrored;
+            let rows = Axis { whole: width, start: crop.left, length: crop.width, spacing: wide, shrink, mirrored: across };
+            let columns = Axis { whole: height, start: crop.top, length: crop.height, spacing: high, shrink, mirrored: down };
+            let (done, rest) = buffers.taps.split_at_mut(component);
+            let alike = done.iter().find(|[one, other]| one.axis() == Some(rows) && other.axis() == Some(columns));
+            if let (Some(alike), Some(taps)) = (alike, rest.first_mut()) {
+                // The two differences of colour have the same resolution.
+                taps.clone_from(alike);
+            } else if let Some([across, down]) = rest.first_mut() {
+                across.set(rows, size);
+                down.set(columns, size);
+            }
         }
         sides
     }

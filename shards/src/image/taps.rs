@@ -8,7 +8,7 @@
 pub(super) const ONE: i32 = (1 << 15) - 1;
 
 /// A component along an axis, and the part of it that the view shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Axis {
     /// Pixels of the whole image.
     pub(super) whole: u32,
@@ -25,8 +25,9 @@ pub(super) struct Axis {
 }
 
 /// For each of the view's places the samples that it is made of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Taps {
+    axis: Option<Axis>,
     /// First sample, and where its weights begin and end.
     places: Vec<(u32, usize, usize)>,
     weights: Vec<i16>,
@@ -42,6 +43,11 @@ impl Taps {
         (first, &self.weights[from..to])
     }
 
+    /// What the weights were set for.
+    pub(super) fn axis(&self) -> Option<Axis> {
+        self.axis
+    }
+
     /// Places.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -54,9 +60,10 @@ impl Taps {
         first..ends.max().unwrap_or(first)
     }
 
-    #[inline(always)]
     /// Sets the weights of `size` places over an axis.
+    #[inline(always)]
     pub(super) fn set(&mut self, axis: Axis, size: u32) {
+        self.axis = Some(axis);
         self.places.clear();
         self.weights.clear();
         let step = f64::from(if axis.shrink > 1 { axis.spacing * axis.shrink } else { 1 });

@@ -50,38 +50,78 @@ fn shift_rows(image: &mut Planar, shift: impl Fn(f32) -> f32, rise: isize) {
     });
 }
 
+/// Pixels that are worked on together.
+const RUN: usize = 32;
+
+/// Where a run of pixels comes from.
+struct Origins {
+    /// The upper left of each pixel's four origins.
+    left: [i32; RUN],
+    top: [i32; RUN],
+    /// What the right and the lower ones weigh.
+    right_share: [f32; RUN],
+    lower_share: [f32; RUN],
+}
+
 /// Any affine map.
 #[inline(always)]
 fn warp_freely(image: &mut Planar, back: [[f32; 3]; 2]) {
     let (width, height) = (image.width(), image.height());
-    image.redraw(#[inline(always)] |source, target| {
-        for (y, row) in target.chunks_exact_mut(width.max(1)).enumerate() {
-            for (x, target) in row.iter_mut().enumerate() {
-                let [x, y] = back.map(|[by_x, by_y, shift]| by_x * x as f32 + by_y * y as f32 + shift);
-                *target = sample(source, (width, height), x, y);
+    image.redraw_all(
+        #[inline(always)]
+        |sources, mut targets| {
+            for (y, x) in (0..height).flat_map(|y| (0..width).step_by(RUN).map(move |x| (y, x))) {
+                let origins = origins(back, x, y);
+                let run = y * width + x..y * width + (x + RUN).min(width);
+                for (source, target) in sources.iter().zip(&mut targets) {
+                    interpolate(source, (width, height), &origins, &mut target[run.clone()]);
+                }
             }
-        }
-    });
+        },
+    );
+}
+
+/// Of the run that begins at (x, y).
+#[inline(always)]
+fn origins([across, down]: [[f32; 3]; 2], x: usize, y: usize) -> Origins {
+    let mut found =
+        Origins { left: [0; RUN], top: [0; RUN], right_share: [0.0; RUN], lower_share: [0.0; RUN] };
+    let y = y as f32;
+    for at in 0..RUN {
+        let x = (x + at) as f32;
+        let (x, y) = (across[0] * x + across[1] * y + across[2], down[0] * x + down[1] * y + down[2]);
+        let (left, top) = (x.floor(), y.floor());
+        (found.left[at], found.top[at]) = (left as i32, top as i32);
+        (found.right_share[at], found.lower_share[at]) = (x - left, y - top);
+    }
+    found
 }
 
 #[inline(always)]
-fn sample(source: &[u8], (width, height): (usize, usize), x: f32, y: f32) -> u8 {
-    let (left, top) = (x.floor(), y.floor());
-    let (right_share, lower_share) = (x - left, y - top);
-    let (left, top) = (left as i32, top as i32);
-    let inside = left >= 0 && top >= 0 && left + 1 < width as i32 && top + 1 < height as i32;
-    let corners = if inside {
-        let at = top as usize * width + left as usize;
-        [source[at], source[at + 1], source[at + width], source[at + width + 1]]
-    } else {
-        let at = |x: i32, y: i32| {
-            let inside = (0..width as i32).contains(&x) && (0..height as i32).contains(&y);
-            if inside { source[y as usize * width + x as usize] } else { OUTSIDE }
+fn interpolate(source: &[u8], (width, height): (usize, usize), origins: &Origins, target: &mut [u8]) {
+    let mut corners = [[0u8; RUN]; 4];
+    for at in 0..target.len() {
+        let (left, top) = (origins.left[at], origins.top[at]);
+        // A negative number becomes a large one.
+        let inside = (left as usize) < width - 1 && (top as usize) < height - 1;
+        let four = if inside {
+            let first = top as usize * width + left as usize;
+            let (upper, lower) = (&source[first..first + 2], &source[first + width..first + width + 2]);
+            [upper[0], upper[1], lower[0], lower[1]]
+        } else {
+            let (right, below) = (left.saturating_add(1), top.saturating_add(1));
+            [(left, top), (right, top), (left, below), (right, below)].map(|(x, y)| {
+                let inside = (x as usize) < width && (y as usize) < height;
+                if inside { source[y as usize * width + x as usize] } else { OUTSIDE }
+            })
         };
-        let (right, below) = (left.saturating_add(1), top.saturating_add(1));
-        [at(left, top), at(right, top), at(left, below), at(right, below)]
-    };
-    let [a, b, c, d] = corners.map(f32::from);
-    let (upper, lower) = (a + right_share * (b - a), c + right_share * (d - c));
-    cut(upper + lower_share * (lower - upper) + 0.5)
+        (corners[0][at], corners[1][at], corners[2][at], corners[3][at]) = four.into();
+    }
+    for (at, target) in target.iter_mut().enumerate() {
+        let (a, b) = (f32::from(corners[0][at]), f32::from(corners[1][at]));
+        let (c, d) = (f32::from(corners[2][at]), f32::from(corners[3][at]));
+        let share = origins.right_share[at];
+        let (upper, lower) = (a + share * (b - a), c + share * (d - c));
+        *target = cut(upper + origins.lower_share[at] * (lower - upper) + 0.5);
+    }
 }

@@ -7,7 +7,7 @@ const LOOKUP: u32 = 10;
 /// In an entry of the look-up: the coefficient's value is in it too.
 const WHOLE: i32 = 0x80;
 /// In an entry of the look-up: the bits it uses up.
-const LENGTH: i32 = 0x1f;
+const LENGTH: i32 = 0x3f;
 
 /// A canonical code of symbols, as a DHT segment defines it.
 pub(super) struct Huffman {
@@ -62,8 +62,8 @@ impl Huffman {
 
     /// The entry of a code of more than [`LOOKUP`] bits.
     #[cold]
-    fn search(&self, bits: &Bits<'_>) -> Result<i32, Damage> {
-        let next = (bits.buffer >> 48) as u32;
+    fn search(&self, buffer: u64) -> Result<i32, Damage> {
+        let next = (buffer >> 48) as u32;
         let length = (LOOKUP as usize + 1..17).find(|&length| next < self.ends[length]).ok_or(Damage::Code)?;
         let place = self.places[length] + (next >> (16 - length)) as i32;
         let symbol = usize::try_from(place).ok().and_then(|place| self.symbols.get(place));
@@ -75,7 +75,7 @@ impl Huffman {
     fn next(&self, bits: &mut Bits<'_>) -> Result<i32, Damage> {
         let mut entry = self.lookup[(bits.buffer >> (64 - LOOKUP)) as usize];
         if entry == 0 {
-            entry = self.search(bits)?;
+            entry = self.search(bits.buffer)?;
         }
         bits.skip((entry & LENGTH) as u32);
         Ok(entry)
@@ -137,6 +137,9 @@ fn extend(raw: u32, size: u32) -> i32 {
 }
 
 /// A reader of bits that takes stuffed zeros out and stops in front of markers.
+///
+/// What isn't inlined takes it by value, so that its fields stay in registers.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -168,11 +171,11 @@ impl<'a> Bits<'a> {
                 return;
             }
         }
-        self.refill_slowly();
+        *self = self.refilled_slowly();
     }
 
     #[inline(never)]
-    fn refill_slowly(&mut self) {
+    fn refilled_slowly(mut self) -> Self {
         while self.count <= 56 {
             let byte = match (self.bytes.get(self.at), self.bytes.get(self.at + 1)) {
                 (Some(0xff), Some(0)) => {
@@ -191,11 +194,12 @@ impl<'a> Bits<'a> {
             self.buffer |= u64::from(byte) << (56 - self.count);
             self.count += 8;
         }
+        self
     }
 
     #[inline(always)]
     fn skip(&mut self, bits: u32) {
-        self.buffer <<= bits;
+        self.buffer = self.buffer.wrapping_shl(bits);
         self.count = self.count.wrapping_sub(bits);
     }
 

@@ -129,10 +129,11 @@ pub(super) fn mean(block: &Block) -> i16 {
 #[inline(always)]
 pub(super) fn reduced<const SIDE: usize>(block: &Block) -> [[i16; SIDE]; SIDE] {
     let waves = waves::<SIDE>();
+    let coefficient = |at: usize| f32::from(block[at]);
     // Along the rows' index first, then along the columns'.
     let half: [[f32; SIDE]; SIDE] = std::array::from_fn(|y| {
         std::array::from_fn(|column| {
-            (0..SIDE).map(|row| waves[y][row] * f32::from(block[8 * row + column])).sum()
+            (0..SIDE).map(|row| waves[y][row] * coefficient(8 * row + column)).sum()
         })
     });
     std::array::from_fn(|x| {

@@ -120,7 +120,7 @@ impl Stream<'_> {
                 let mut flat = true;
                 self.tables.ac.coefficients(bits, |index, value| {
                     flat = false;
-                    block[usize::from(ZIGZAG[index])] =
+                    block[usize::from(ZIGZAG[index] & 63)] =
                         value.wrapping_mul(i32::from(quantiser[index])) as i16;
                 })?;
                 let column = (place.0 * self.across + x) as usize * self.side;
