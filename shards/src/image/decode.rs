@@ -51,7 +51,9 @@ pub enum DecodeError {
     #[error("unknown image format (first bytes {0:02x?}): store JPEG, PNG or WebP")]
     UnknownFormat(Vec<u8>),
     /// More bytes are stored than are allowed.
-    #[error("image file of {bytes} bytes is over the limit of {limit} bytes: shrink it or raise `data.max_bytes`")]
+    #[error(
+        "image file of {bytes} bytes is over the limit of {limit} bytes: shrink it or raise `data.max_bytes`"
+    )]
     TooLong {
         /// The file's bytes.
         bytes: u64,

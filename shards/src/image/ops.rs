@@ -19,7 +19,8 @@ pub(super) fn auto_contrast(image: &mut Planar) {
     let mut ranges = image.stored().map(range);
     if let Some(waiting) = image.waiting() {
         // A look-up never falls, so the ends stay the ends.
-        let through = |table: &Table, (low, high): (u8, u8)| (table[usize::from(low)], table[usize::from(high)]);
+        let through =
+            |table: &Table, (low, high): (u8, u8)| (table[usize::from(low)], table[usize::from(high)]);
         ranges = from_fn(|channel| through(&waiting[channel], ranges[channel]));
     }
     image.look_up(ranges.map(|(low, high)| auto_contrast_table(f64::from(low), f64::from(high))));
@@ -96,27 +97,30 @@ pub(super) fn sharpen(image: &mut Planar, factor: f32) {
         return;
     }
     let mut columns = vec![0u16; width];
-    image.redraw(#[inline(always)] |source, target| {
-        target[..width].copy_from_slice(&source[..width]);
-        for y in 1..height - 1 {
-            let above = &source[(y - 1) * width..y * width];
-            let own = &source[y * width..(y + 1) * width];
-            let below = &source[(y + 1) * width..(y + 2) * width];
-            for (((sum, &above), &own), &below) in columns.iter_mut().zip(above).zip(own).zip(below) {
-                *sum = u16::from(above) + u16::from(own) + u16::from(below);
+    image.redraw(
+        #[inline(always)]
+        |source, target| {
+            target[..width].copy_from_slice(&source[..width]);
+            for y in 1..height - 1 {
+                let above = &source[(y - 1) * width..y * width];
+                let own = &source[y * width..(y + 1) * width];
+                let below = &source[(y + 1) * width..(y + 2) * width];
+                for (((sum, &above), &own), &below) in columns.iter_mut().zip(above).zip(own).zip(below) {
+                    *sum = u16::from(above) + u16::from(own) + u16::from(below);
+                }
+                let target = &mut target[y * width..(y + 1) * width];
+                (target[0], target[width - 1]) = (own[0], own[width - 1]);
+                let inner = target[1..width - 1].iter_mut().zip(&own[1..width - 1]);
+                let sums = columns[..width - 2].iter().zip(&columns[1..width - 1]).zip(&columns[2..]);
+                for ((target, &own), ((&left, &middle), &right)) in inner.zip(sums) {
+                    let smooth = f32::from((left + middle + right + 4 * u16::from(own) + 6) / 13);
+                    *target = cut(smooth + factor * (f32::from(own) - smooth));
+                }
             }
-            let target = &mut target[y * width..(y + 1) * width];
-            (target[0], target[width - 1]) = (own[0], own[width - 1]);
-            let inner = target[1..width - 1].iter_mut().zip(&own[1..width - 1]);
-            let sums = columns[..width - 2].iter().zip(&columns[1..width - 1]).zip(&columns[2..]);
-            for ((target, &own), ((&left, &middle), &right)) in inner.zip(sums) {
-                let smooth = f32::from((left + middle + right + 4 * u16::from(own) + 6) / 13);
-                *target = cut(smooth + factor * (f32::from(own) - smooth));
-            }
-        }
-        let last = (height - 1) * width;
-        target[last..].copy_from_slice(&source[last..]);
-    });
+            let last = (height - 1) * width;
+            target[last..].copy_from_slice(&source[last..]);
+        },
+    );
 }
 
 /// The whole part, in 0..=255.
@@ -197,8 +201,7 @@ mod tests {
     #[test]
     fn auto_contrast_stretches_each_channel_by_itself() {
         // 50..101 is stretched by 5: 60 -> 50; green is flat and stays; blue is stretched already.
-        let image =
-            RgbImage::from_fn(3, 1, |x, _| Rgb([[50, 9, 0], [60, 9, 77], [101, 9, 255]][x as usize]));
+        let image = RgbImage::from_fn(3, 1, |x, _| Rgb([[50, 9, 0], [60, 9, 77], [101, 9, 255]][x as usize]));
         assert_eq!(done(&image, auto_contrast).as_raw(), &[0, 9, 0, 50, 9, 77, 255, 9, 255]);
     }
 
@@ -207,9 +210,16 @@ mod tests {
         // 510 of 10, 255 of 20, 255 of 30: step = (1020 - 255) / 255 = 3, and half a step is 1.
         // 10 -> 1 / 3 = 0; 20 -> (1 + 510) / 3 = 170; 30 -> (1 + 765) / 3 = 255.
         let values = [vec![10; 510], vec![20; 255], vec![30; 255]].concat();
-        assert_eq!(reds(&done(&row(&values), equalize)), [vec![0; 510], vec![170; 255], vec![255; 255]].concat());
+        assert_eq!(
+            reds(&done(&row(&values), equalize)),
+            [vec![0; 510], vec![170; 255], vec![255; 255]].concat()
+        );
 
-        assert_eq!(reds(&done(&row(&[3, 200]), equalize)), [3, 200], "with fewer than 255 darker pixels there is nothing to spread");
+        assert_eq!(
+            reds(&done(&row(&[3, 200]), equalize)),
+            [3, 200],
+            "with fewer than 255 darker pixels there is nothing to spread"
+        );
     }
 
     #[test]

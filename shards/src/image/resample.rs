@@ -120,7 +120,8 @@ fn coloured(luma: &[i16; CHUNK], blue: &[i16; CHUNK], red: &[i16; CHUNK]) -> [[u
         (value * (1 << SHIFT) as f64 + 0.5) as i32
     }
     let middle = 128 << FRACTION;
-    let finish = |value: i32| ((value + (1 << (SHIFT + FRACTION - 1))) >> (SHIFT + FRACTION)).clamp(0, 255) as u8;
+    let finish =
+        |value: i32| ((value + (1 << (SHIFT + FRACTION - 1))) >> (SHIFT + FRACTION)).clamp(0, 255) as u8;
     let mut out = [[0; CHUNK]; 3];
     for at in 0..CHUNK {
         let (luma, blue, red) =

@@ -24,30 +24,33 @@ fn shift_rows(image: &mut Planar, shift: impl Fn(f32) -> f32, rise: isize) {
     let width = image.width();
     // The row that is read, and what lies beside it.
     let mut line = vec![OUTSIDE; width + 1];
-    image.redraw(#[inline(always)] |source, target| {
-        for (y, target) in target.chunks_exact_mut(width.max(1)).enumerate() {
-            let row = y.checked_add_signed(rise).and_then(|y| source.get(y * width..(y + 1) * width));
-            let shift = shift(y as f32);
-            let (whole, share) = (shift.floor(), shift - shift.floor());
-            let Some(row) = row.filter(|_| whole.abs() <= width as f32) else {
-                target.fill(OUTSIDE);
-                continue;
-            };
-            let whole = whole as isize;
-            let (before, skipped) = (whole.min(0).unsigned_abs(), whole.max(0) as usize);
-            let seen = (width - skipped).min(width + 1 - before.min(width + 1));
-            line.fill(OUTSIDE);
-            line[before..before + seen].copy_from_slice(&row[skipped..skipped + seen]);
-            if share == 0.0 {
-                target.copy_from_slice(&line[..width]);
-                continue;
+    image.redraw(
+        #[inline(always)]
+        |source, target| {
+            for (y, target) in target.chunks_exact_mut(width.max(1)).enumerate() {
+                let row = y.checked_add_signed(rise).and_then(|y| source.get(y * width..(y + 1) * width));
+                let shift = shift(y as f32);
+                let (whole, share) = (shift.floor(), shift - shift.floor());
+                let Some(row) = row.filter(|_| whole.abs() <= width as f32) else {
+                    target.fill(OUTSIDE);
+                    continue;
+                };
+                let whole = whole as isize;
+                let (before, skipped) = (whole.min(0).unsigned_abs(), whole.max(0) as usize);
+                let seen = (width - skipped).min(width + 1 - before.min(width + 1));
+                line.fill(OUTSIDE);
+                line[before..before + seen].copy_from_slice(&row[skipped..skipped + seen]);
+                if share == 0.0 {
+                    target.copy_from_slice(&line[..width]);
+                    continue;
+                }
+                for ((target, &left), &right) in target.iter_mut().zip(&line[..width]).zip(&line[1..]) {
+                    let (left, right) = (f32::from(left), f32::from(right));
+                    *target = cut(left + share * (right - left) + 0.5);
+                }
             }
-            for ((target, &left), &right) in target.iter_mut().zip(&line[..width]).zip(&line[1..]) {
-                let (left, right) = (f32::from(left), f32::from(right));
-                *target = cut(left + share * (right - left) + 0.5);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Pixels that are worked on together.
@@ -123,5 +126,49 @@ fn interpolate(source: &[u8], (width, height): (usize, usize), origins: &Origins
         let share = origins.right_share[at];
         let (upper, lower) = (a + share * (b - a), c + share * (d - c));
         *target = cut(upper + origins.lower_share[at] * (lower - upper) + 0.5);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    fn row(values: &[u8]) -> RgbImage {
+        RgbImage::from_fn(values.len() as u32, 1, |x, _| Rgb([values[x as usize]; 3]))
+    }
+
+    fn warped(image: &RgbImage, back: [[f32; 3]; 2]) -> RgbImage {
+        let mut planar = Planar::from_rgb(image);
+        warp(&mut planar, back);
+        planar.to_rgb()
+    }
+
+    #[test]
+    fn warp_interpolates_and_fills_with_grey() {
+        let moved = warped(&row(&[0, 100, 200]), [[1.0, 0.0, 0.25], [0.0, 1.0, 0.0]]);
+        assert_eq!(moved.pixels().map(|pixel| pixel.0[0]).collect::<Vec<_>>(), [25, 125, 182]);
+    }
+
+    #[test]
+    fn rows_that_are_moved_whole_are_those_of_the_general_way() {
+        let image = RgbImage::from_fn(50, 37, |x, y| Rgb([(x * 5) as u8, (y * 6) as u8, (x * y) as u8]));
+        for (slope, shift, rise) in [
+            (0.0, 7.0, 0.0),
+            (0.0, -7.0, 0.0),
+            (0.21, 0.0, 0.0),
+            (-0.3, 0.0, 3.0),
+            (0.0, 0.0, -40.0),
+            (0.0, 90.0, 0.0),
+            (0.0, -50.5, 0.0),
+        ] {
+            let back = [[1.0, slope, shift], [0.0, 1.0, rise]];
+            let mut general = Planar::from_rgb(&image);
+            warp_freely(&mut general, back);
+            let (rows, general) = (warped(&image, back), general.to_rgb());
+            // The share of a neighbour is rounded elsewhere: by a level at most.
+            let most = rows.as_raw().iter().zip(general.as_raw()).map(|(&a, &b)| a.abs_diff(b)).max();
+            assert!(most <= Some(1), "{back:?}: apart by {most:?}");
+        }
     }
 }

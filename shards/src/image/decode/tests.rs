@@ -194,7 +194,10 @@ fn what_cannot_be_an_image_is_told_apart() {
 fn the_header_alone_decides_about_the_size() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
         let file = encoded(gradient(20, 13), format);
-        assert_eq!(decode(&file, pixel_limit(259)), Err(DecodeError::TooLarge { width: 20, height: 13, limit: 259 }));
+        assert_eq!(
+            decode(&file, pixel_limit(259)),
+            Err(DecodeError::TooLarge { width: 20, height: 13, limit: 259 })
+        );
         assert!(decode(&file, pixel_limit(260)).is_ok());
     }
     let bomb = [png_header(60_000, 50_000, 2), chunk(b"IDAT", &[0x78]), chunk(b"IEND", &[])].concat();

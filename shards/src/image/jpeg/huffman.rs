@@ -23,8 +23,7 @@ pub(super) struct Huffman {
 impl Huffman {
     /// From the numbers of codes of 1 to 16 bits and their symbols; `None` if these don't fit into the bits.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
-        let mut table =
-            Self { lookup: [0; 1 << LOOKUP], ends: [0; 17], places: [0; 17], symbols: [0; 256] };
+        let mut table = Self { lookup: [0; 1 << LOOKUP], ends: [0; 17], places: [0; 17], symbols: [0; 256] };
         table.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
         let (mut code, mut place) = (0u32, 0usize);
         for (length, &count) in (1u32..).zip(counts) {
@@ -64,7 +63,8 @@ impl Huffman {
     #[cold]
     fn search(&self, buffer: u64) -> Result<i32, Damage> {
         let next = (buffer >> 48) as u32;
-        let length = (LOOKUP as usize + 1..17).find(|&length| next < self.ends[length]).ok_or(Damage::Code)?;
+        let length =
+            (LOOKUP as usize + 1..17).find(|&length| next < self.ends[length]).ok_or(Damage::Code)?;
         let place = self.places[length] + (next >> (16 - length)) as i32;
         let symbol = usize::try_from(place).ok().and_then(|place| self.symbols.get(place));
         Ok(i32::from(*symbol.ok_or(Damage::Code)?) << 8 | length as i32)

@@ -1,8 +1,8 @@
-//! From a block's coefficients to its samples, at full size or at a half, a quarter and an eighth of it.
+//! From a block's coefficients to its samples, at full size or at a half and a quarter of it.
 //!
 //! The full size follows the integer method of libjpeg (Loeffler, Ligtenberg and Moschytz, 11 multiplications, 13 bits of
 //! fraction), value by value, so that samples equal those that PIL decodes. The smaller sizes take the block's lowest
-//! frequencies only: the transform of 4 x 4, 2 x 2 and 1 coefficients.
+//! frequencies only: the transform of 4 x 4 and 2 x 2 coefficients.
 
 /// Coefficients in rows of rising vertical frequency, dequantised.
 pub(super) type Block = [i16; 64];
@@ -118,7 +118,7 @@ fn eight<const SHIFT: i32>(c: [i32; 8]) -> [i32; 8] {
     ]
 }
 
-/// The sample that a block has everywhere when only its first coefficient isn't zero, and its mean else.
+/// The sample that a block has everywhere when only its first coefficient isn't zero.
 #[inline(always)]
 pub(super) fn mean(block: &Block) -> i16 {
     // As the two passes round it.
@@ -132,9 +132,7 @@ pub(super) fn reduced<const SIDE: usize>(block: &Block) -> [[i16; SIDE]; SIDE] {
     let coefficient = |at: usize| f32::from(block[at]);
     // Along the rows' index first, then along the columns'.
     let half: [[f32; SIDE]; SIDE] = std::array::from_fn(|y| {
-        std::array::from_fn(|column| {
-            (0..SIDE).map(|row| waves[y][row] * coefficient(8 * row + column)).sum()
-        })
+        std::array::from_fn(|column| (0..SIDE).map(|row| waves[y][row] * coefficient(8 * row + column)).sum())
     });
     std::array::from_fn(|x| {
         std::array::from_fn(|y| {
@@ -158,6 +156,8 @@ fn waves<const SIDE: usize>() -> [[f32; SIDE]; SIDE] {
     ];
     const TWO: [[f32; 2]; 2] = [[FLAT, 0.353_553_4], [FLAT, -0.353_553_4]];
     std::array::from_fn(|place| {
-        std::array::from_fn(|frequency| if SIDE == 4 { FOUR[place % 4][frequency % 4] } else { TWO[place % 2][frequency % 2] })
+        std::array::from_fn(|frequency| {
+            if SIDE == 4 { FOUR[place % 4][frequency % 4] } else { TWO[place % 2][frequency % 2] }
+        })
     })
 }

@@ -182,7 +182,13 @@ impl Header {
         match (ids.as_slice(), adobe) {
             ([_], _) => Colour::Grey,
             (_, _) if jfif => Colour::Ycc,
-            (_, Some(transform)) => if transform == 0 { Colour::Rgb } else { Colour::Ycc },
+            (_, Some(transform)) => {
+                if transform == 0 {
+                    Colour::Rgb
+                } else {
+                    Colour::Ycc
+                }
+            }
             (b"RGB", None) => Colour::Rgb,
             _ => Colour::Ycc,
         }

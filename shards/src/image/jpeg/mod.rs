@@ -67,8 +67,8 @@ impl<'a> Jpeg<'a> {
         self.header.components.get(component).map_or((1, 1), |one| (across / one.across, down / one.down))
     }
 
-    /// Decodes the samples around `crop`. In plane `component` a sample at side `8` is a stored one; at side 4, 2 or 1
-    /// it is the mean of 2, 4 or 8 of them in both directions.
+    /// Decodes the samples around `crop`. In plane `component` a sample at side 8 is a stored one; at side 4 or 2 it
+    /// stands for 2 or 4 of them in both directions.
     #[inline(always)]
     pub(super) fn decode(
         &self,

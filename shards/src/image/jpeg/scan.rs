@@ -8,9 +8,9 @@ use std::ops::Range;
 
 /// From the place of a coefficient in the file to that in a block, row by row.
 const ZIGZAG: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
-    21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60,
-    61, 54, 47, 55, 62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
+    14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
+    46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
 /// Part of a component's samples, column by column.
@@ -46,7 +46,7 @@ struct Stream<'a> {
     tables: Tables<'a>,
     across: u32,
     down: u32,
-    /// Samples in a row of a block: 8, 4, 2 or 1.
+    /// Samples in a row of a block: 8, 4 or 2.
     side: usize,
     last: i32,
 }
@@ -130,8 +130,7 @@ impl Stream<'_> {
                     8 if flat => store(plane, at, &[[idct::mean(&block); 8]; 8]),
                     8 => store(plane, at, &idct::full(&block)),
                     4 => store(plane, at, &idct::reduced::<4>(&block)),
-                    2 => store(plane, at, &idct::reduced::<2>(&block)),
-                    _ => store(plane, at, &[[idct::mean(&block)]]),
+                    _ => store(plane, at, &idct::reduced::<2>(&block)),
                 }
             }
         }
