@@ -186,7 +186,7 @@ mod tests {
     fn done(image: &RgbImage, operation: impl FnOnce(&mut Planar)) -> RgbImage {
         let mut planar = Planar::from_rgb(image);
         operation(&mut planar);
-        planar.to_rgb()
+        planar.pixels()
     }
 
     /// One row whose three channels hold the same values.

@@ -116,7 +116,7 @@ impl Planar {
     }
 
     /// The image pixel by pixel.
-    pub(super) fn to_rgb(&mut self) -> RgbImage {
+    pub(super) fn pixels(&mut self) -> RgbImage {
         let (width, height) = (self.width, self.height);
         let [red, green, blue] = self.samples();
         RgbImage::from_fn(width as u32, height as u32, |x, y| {

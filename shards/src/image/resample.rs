@@ -97,7 +97,7 @@ fn weigh(samples: &[i16], at: usize, stride: usize, weights: &[i16]) -> [i16; CH
         let run = &samples[from..from + CHUNK];
         for (sum, &sample) in sums.iter_mut().zip(run) {
             // The upper half of a product is an instruction of its own.
-            *sum = sum.wrapping_add((i32::from(sample) * i32::from(weight) >> 16) as i16);
+            *sum = sum.wrapping_add(((i32::from(sample) * i32::from(weight)) >> 16) as i16);
         }
     }
     sums

@@ -160,12 +160,12 @@ impl<'a> Source<'a> {
     ) -> [usize; 3] {
         let (width, height) = self.stored();
         let mut sides = [8; 3];
-        for component in 0..jpeg.map_or(3, Jpeg::components) {
+        for (component, side) in sides.iter_mut().enumerate().take(jpeg.map_or(3, Jpeg::components)) {
             let (wide, high) = jpeg.map_or((1, 1), |jpeg| jpeg.spacing(component));
             let samples = (crop.width / wide).min(crop.height / high);
             let enough = |shrink: &u32| jpeg.is_some() && samples / shrink >= ROOM * size;
             let shrink = [4, 2].into_iter().find(enough).unwrap_or(1);
-            sides[component] = (8 / shrink) as usize;
+            *side = (8 / shrink) as usize;
             let [across, down] = mirrored;
             let rows = Axis {
                 whole: width,

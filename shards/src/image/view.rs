@@ -75,7 +75,7 @@ pub fn part(
     guarded(|| {
         let source = Source::open(bytes, limits)?;
         draw(&source, choose(source.dimensions()), size, scratch)?;
-        Ok(scratch.view.to_rgb())
+        Ok(scratch.view.pixels())
     })
 }
 

@@ -103,8 +103,8 @@ fn origins([across, down]: [[f32; 3]; 2], x: usize, y: usize) -> Origins {
 #[inline(always)]
 fn interpolate(source: &[u8], (width, height): (usize, usize), origins: &Origins, target: &mut [u8]) {
     let mut corners = [[0u8; RUN]; 4];
-    for at in 0..target.len() {
-        let (left, top) = (origins.left[at], origins.top[at]);
+    let places = origins.left.iter().zip(&origins.top).take(target.len());
+    for (at, (&left, &top)) in places.enumerate() {
         // A negative number becomes a large one.
         let inside = (left as usize) < width - 1 && (top as usize) < height - 1;
         let four = if inside {
@@ -141,7 +141,7 @@ mod tests {
     fn warped(image: &RgbImage, back: [[f32; 3]; 2]) -> RgbImage {
         let mut planar = Planar::from_rgb(image);
         warp(&mut planar, back);
-        planar.to_rgb()
+        planar.pixels()
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
             let back = [[1.0, slope, shift], [0.0, 1.0, rise]];
             let mut general = Planar::from_rgb(&image);
             warp_freely(&mut general, back);
-            let (rows, general) = (warped(&image, back), general.to_rgb());
+            let (rows, general) = (warped(&image, back), general.pixels());
             // The share of a neighbour is rounded elsewhere: by a level at most.
             let most = rows.as_raw().iter().zip(general.as_raw()).map(|(&a, &b)| a.abs_diff(b)).max();
             assert!(most <= Some(1), "{back:?}: apart by {most:?}");

@@ -155,9 +155,7 @@ impl Header {
 
     /// Damaged EXIF data says nothing about the pixels, so it is passed over.
     fn exif(&mut self, data: &[u8]) {
-        if let Some(orientation) =
-            data.strip_prefix(b"Exif\0\0").and_then(|tiff| Orientation::from_exif_chunk(tiff))
-        {
+        if let Some(orientation) = data.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk) {
             self.orientation = orientation;
         }
     }
