@@ -11,10 +11,10 @@ seconds=${1:-60}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- image schema manifest
 cache=${TANDEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem}
-tools="$cache/cargo-fuzz-0.13.1"
+tools="$cache/cargo-fuzz-0.13.2"
 if [ ! -x "$tools/bin/cargo-fuzz" ]; then
   printf 'fuzz: installing cargo-fuzz into %s\n' "$tools"
-  cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.1
+  cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.2
 fi
 work="$cache/fuzz"
 seeds=$(mktemp -d)

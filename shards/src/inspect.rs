@@ -69,5 +69,5 @@ fn picture(row: Option<Row<'_>>, data: &DataSection) -> std::result::Result<RgbI
         return Err(format!("{count} features"));
     }
     let bytes = row.image.ok_or("the image is null")?;
-    decode(bytes, data.max_pixels).map_err(|e| e.to_string())
+    decode(bytes, data.into()).map_err(|e| e.to_string())
 }

@@ -6,6 +6,7 @@
 //! seed, step, lanes), whatever the threads do.
 
 mod decode;
+mod images;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,10 @@ use crate::{
     reader::Reader,
     text::Tokenizer,
 };
+pub use images::Images;
+
 use decode::{Decoder, Text};
+use images::Pool;
 use lane::{Lane, Window};
 use proto::{
     GlobalStep, LaneId,
@@ -73,7 +77,7 @@ pub struct Batch {
     /// The global batch's slot of the first pair.
     pub first_slot: u32,
     /// `[n, 3, S, S]`, normalised.
-    pub images: Vec<f32>,
+    pub images: Images,
     /// `[n, T]` ids; `T` is the longest caption's length, shorter ones end in `[PAD]`.
     pub tokens: Vec<i64>,
     /// `[n]` tokens of each caption, without padding.
@@ -129,8 +133,10 @@ impl Loader {
             .map_err(|e| broken(&e))?;
         let (sender, batches) = sync_channel(spec.data.prefetch.max(1) as usize);
         let decoder = Decoder { spec: spec.clone(), tokenizer };
-        let pipeline =
-            move || Pipeline { reader, fetch, pool, decoder, replaced: 0, seen: 0 }.run(&order, &sender);
+        let pipeline = move || {
+            Pipeline { reader, fetch, pool, decoder, memory: Pool::default(), replaced: 0, seen: 0 }
+                .run(&order, &sender)
+        };
         thread::Builder::new().name("loader".into()).spawn(pipeline).map_err(|e| broken(&e))?;
         Ok(Self { batches })
     }
@@ -155,6 +161,7 @@ struct Pipeline {
     fetch: tokio::runtime::Runtime,
     pool: rayon::ThreadPool,
     decoder: Decoder,
+    memory: Pool,
     replaced: u64,
     seen: u64,
 }
@@ -188,7 +195,7 @@ impl Pipeline {
         }
         let first_slot = self.decoder.spec.lanes.start * order.per_lane() as u32;
         let pixels = self.decoder.pixels();
-        let mut images = vec![0.0; items.len() * pixels];
+        let mut images = self.memory.take(items.len() * pixels);
         let decoder = &self.decoder;
         let decode =
             |(item, image): (&Item, &mut [f32])| decoder.pair(&item.slot, item.window.row(&item.slot), image);

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    image::decode,
+    image::{ImageLimits, check},
     reader::{Features, Reader, Row},
     scan::{Scanned, scan},
     store::Trouble,
@@ -56,7 +56,7 @@ pub async fn verify(
         match &group.rows {
             Err(error) => broken.push(at(0, group.count, error.to_string())),
             Ok(_) => {
-                let check = |(number, row): (u32, Row<'_>)| Some(at(number, 1, fault(row, data.max_pixels)?));
+                let check = |(number, row): (u32, Row<'_>)| Some(at(number, 1, fault(row, data.into())?));
                 let found: Vec<Option<Broken>> = group.rows().into_par_iter().map(check).collect();
                 broken.extend(found.into_iter().flatten());
             }
@@ -69,12 +69,12 @@ pub async fn verify(
 }
 
 /// Why training can't use the row, if it can't.
-fn fault(row: Row<'_>, max_pixels: u64) -> Option<String> {
+fn fault(row: Row<'_>, limits: ImageLimits) -> Option<String> {
     if let Some(reason) = row.broken {
         return Some(reason.into());
     }
     let seen = match (row.image, row.features) {
-        (Some(bytes), _) => decode(bytes, max_pixels).map(drop).map_err(|e| e.to_string()),
+        (Some(bytes), _) => check(bytes, limits).map_err(|e| e.to_string()),
         (None, Some(features)) => whole(&features),
         (None, None) => Err("its image is null".into()),
     };

@@ -61,6 +61,8 @@ sections! {
         decode_threads: u32 = 0,
         /// Largest image that is decoded, in pixels.
         max_pixels: u64 = 64_000_000,
+        /// Longest image file that is decoded, in bytes.
+        max_bytes: u64 = 64 << 20,
         /// Share of rows that may be replaced because they can't be decoded; beyond it (and 10 rows) the run fails.
         substitution_budget: f64 = 0.01,
     }

@@ -42,6 +42,9 @@ impl RunConfig {
         ] {
             require(value > 0, format!("{key} = 0: give at least 1"));
         }
+        for (key, value) in [("data.max_pixels", data.max_pixels), ("data.max_bytes", data.max_bytes)] {
+            require(value > 0, format!("{key} = 0: no image would be read; give at least 1"));
+        }
         require(
             self.run.workers <= data.lanes,
             format!(

@@ -6,7 +6,8 @@
 //! by `10 s` pixels whatever the image's size; the geometric ones in either direction, with 128 where the image ends.
 
 use super::ops;
-use image::RgbImage;
+use super::planar::Planar;
+use super::warp::warp;
 use proto::config::AugmentSection;
 use rand::{Rng, RngExt};
 
@@ -35,7 +36,8 @@ pub fn check_operations(augment: &AugmentSection) -> Result<(), UnknownOperation
 }
 
 /// Applies `augment.operations` random operations to `image`.
-pub(super) fn rand_augment(image: &mut RgbImage, augment: &AugmentSection, rng: &mut impl Rng) {
+#[inline(always)]
+pub(super) fn rand_augment(image: &mut Planar, augment: &AugmentSection, rng: &mut impl Rng) {
     if augment.choose_from.is_empty() {
         return;
     }
@@ -84,7 +86,8 @@ impl Operation {
     }
 
     /// `strength` is in 0..1; `sign` is the direction of a geometric operation, 1 or -1.
-    fn apply(self, image: &mut RgbImage, strength: f32, sign: f32) {
+    #[inline(always)]
+    fn apply(self, image: &mut Planar, strength: f32, sign: f32) {
         let factor = 1.8 * strength + 0.1;
         let shear = 0.3 * strength * sign;
         let shift = 10.0 * strength * sign;
@@ -95,15 +98,15 @@ impl Operation {
             Self::Brightness => ops::brightness(image, factor),
             Self::Sharpness => ops::sharpen(image, factor),
             // ALBEF's matrices lead from the source to the view; `warp` takes the way back.
-            Self::ShearX => ops::warp(image, [[1.0, -shear, 0.0], [0.0, 1.0, 0.0]]),
-            Self::ShearY => ops::warp(image, [[1.0, 0.0, 0.0], [-shear, 1.0, 0.0]]),
-            Self::TranslateX => ops::warp(image, [[1.0, 0.0, shift], [0.0, 1.0, 0.0]]),
-            Self::TranslateY => ops::warp(image, [[1.0, 0.0, 0.0], [0.0, 1.0, shift]]),
+            Self::ShearX => warp(image, [[1.0, -shear, 0.0], [0.0, 1.0, 0.0]]),
+            Self::ShearY => warp(image, [[1.0, 0.0, 0.0], [-shear, 1.0, 0.0]]),
+            Self::TranslateX => warp(image, [[1.0, 0.0, shift], [0.0, 1.0, 0.0]]),
+            Self::TranslateY => warp(image, [[1.0, 0.0, 0.0], [0.0, 1.0, shift]]),
             Self::Rotate => {
                 let (sin, cos) = (30.0 * strength * sign).to_radians().sin_cos();
                 // Around (width / 2, height / 2), where OpenCV's users put the centre.
                 let (x, y) = (image.width() as f32 / 2.0, image.height() as f32 / 2.0);
-                ops::warp(image, [[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]]);
+                warp(image, [[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]]);
             }
         }
     }
@@ -112,7 +115,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::Rgb;
+    use image::{Rgb, RgbImage};
 
     #[test]
     fn every_default_name_is_known_and_a_wrong_one_is_named() {
@@ -130,9 +133,10 @@ mod tests {
         image
     }
 
-    fn applied(operation: Operation, mut image: RgbImage, strength: f32, sign: f32) -> RgbImage {
-        operation.apply(&mut image, strength, sign);
-        image
+    fn applied(operation: Operation, image: RgbImage, strength: f32, sign: f32) -> RgbImage {
+        let mut planar = Planar::from_rgb(&image);
+        operation.apply(&mut planar, strength, sign);
+        planar.pixels()
     }
 
     #[test]
@@ -173,9 +177,9 @@ mod tests {
         let grey = RgbImage::from_pixel(1, 1, Rgb([100; 3]));
         let changed = (0..1000)
             .filter(|_| {
-                let mut image = grey.clone();
+                let mut image = Planar::from_rgb(&grey);
                 rand_augment(&mut image, &augment, &mut rng);
-                image != grey
+                image.pixels() != grey
             })
             .count();
         assert!((400..600).contains(&changed), "{changed}");

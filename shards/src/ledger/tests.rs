@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    loader::{Batch, Substitution},
+    loader::{Batch, Images, Substitution},
     manifest::Pool,
     order::{Order, lanes_of},
 };
@@ -83,7 +83,7 @@ impl Shape {
         Batch {
             step: GlobalStep(step),
             first_slot,
-            images: vec![],
+            images: Images::default(),
             tokens: vec![],
             lengths: vec![1; rows.len()],
             identities: vec![[1, 1]; rows.len()],

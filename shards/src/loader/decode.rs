@@ -3,7 +3,7 @@
 use super::LoaderSpec;
 use crate::{
     identity::{Identity, identity},
-    image::{decode, normalise, training_view},
+    image::{training_input, with_scratch},
     keyed,
     order::Slot,
     reader::Row,
@@ -44,9 +44,10 @@ impl Decoder {
             return Err(format!("its caption {caption:?} has no words"));
         }
         let mut rng = keyed::rng("augment", &[*seed, slot.epoch, slot.row]);
-        let decoded = decode(bytes, data.max_pixels).map_err(|e| e.to_string())?;
-        let view = training_view(&decoded, augment, *image_size, &mut rng).map_err(|e| e.to_string())?;
-        normalise(&view, &augment.mean, &augment.std, image);
+        with_scratch(|scratch| {
+            training_input(bytes, data.into(), augment, *image_size, &mut rng, scratch, image)
+        })
+        .map_err(|e| e.to_string())?;
         Ok(Text { tokens, identity: identity(caption, bytes, row.identity) })
     }
 

@@ -26,6 +26,11 @@ struct Set {
     tokenizer: Tokenizer,
 }
 
+fn manifest(location: &str) -> Arc<Manifest> {
+    let data = DataSection { train: location.into(), ..DataSection::default() };
+    Arc::new(block_on(Manifest::open(&data, &StoreSection::default())).unwrap())
+}
+
 /// `rows` drawn pairs in row groups of 7; `spoil` may break them.
 fn dataset(folder: &Path, rows: u64, spoil: impl Fn(u64, &mut Pair)) -> Set {
     let location = folder.to_str().unwrap().to_owned();
@@ -43,8 +48,7 @@ fn dataset(folder: &Path, rows: u64, spoil: impl Fn(u64, &mut Pair)) -> Set {
         }
         writer.finish().await.unwrap();
     });
-    let data = DataSection { train: location.as_str().into(), ..DataSection::default() };
-    let manifest = Arc::new(block_on(Manifest::open(&data, &StoreSection::default())).unwrap());
+    let manifest = manifest(&location);
     let tokenizer = Tokenizer::from_bytes(&train(captions.into_iter(), 200).unwrap(), "v").unwrap();
     Set { location, manifest, tokenizer }
 }
@@ -111,7 +115,7 @@ fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
     files.sort();
     for file in files {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).unwrap()).unwrap();
-        let batches: Vec<_> = reader.with_batch_size(7).build().unwrap().map(Result::unwrap).collect();
+        let batches: Vec<_> = reader.with_batch_size(7).build().unwrap().map(std::result::Result::unwrap).collect();
         let mut writer = None;
         for batch in batches {
             let hashes: StringArray = (row..row + batch.num_rows() as u64).map(&of).collect();
@@ -148,7 +152,7 @@ fn a_phash_column_tells_copies_whose_bytes_differ() {
         1 => Some(format!("{row:04x}")),
         _ => None,
     });
-    set.manifest = block_on(Manifest::index(&set.location)).unwrap();
+    set.manifest = manifest(&set.location);
     for batch in batches(&set, 0..LANES, 0, 2) {
         let all: Vec<(u64, i64)> =
             batch.rows.iter().zip(&batch.identities).map(|((_, row), [_, image])| (*row, *image)).collect();

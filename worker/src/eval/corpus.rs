@@ -5,7 +5,7 @@ use crate::args::Retrieval;
 use crate::error::{Error, Result};
 use proto::RunConfig;
 use rayon::prelude::*;
-use shards::image::{decode, evaluation_view, normalise};
+use shards::image::{evaluation_input, with_scratch};
 use shards::manifest::Manifest;
 use shards::reader::{Reader, Row};
 use shards::scan::scan;
@@ -133,11 +133,10 @@ fn example(
     let caption = clean(row.captions.first().ok_or_else(|| failed("its caption is null".into()))?);
     let ids = tokenizer.encode(&caption, config.text.max_tokens).map_err(|e| failed(e.to_string()))?;
     let bytes = row.image.ok_or_else(|| failed(row.no_image().into()))?;
-    let image = decode(bytes, config.data.max_pixels).map_err(|e| failed(e.to_string()))?;
-    let side = config.model.image_size;
-    let view = evaluation_view(&image, side).map_err(|e| failed(e.to_string()))?;
+    let (limits, side) = ((&config.data).into(), config.model.image_size);
     let mut pixels = vec![0.0; 3 * (side * side) as usize];
-    normalise(&view, &config.augment.mean, &config.augment.std, &mut pixels);
+    with_scratch(|scratch| evaluation_input(bytes, limits, &config.augment, side, scratch, &mut pixels))
+        .map_err(|e| failed(e.to_string()))?;
     Ok(Example { row: number, caption, ids, pixels })
 }
 

@@ -62,7 +62,7 @@ async fn image(corpus: &Corpus, row: usize, config: &RunConfig) -> Result<RgbIma
     let RowPlace { group, row: at, .. } = place.ok_or_else(|| gone("the manifest lacks it".into()))?;
     let fetched = corpus.reader.fetch(group, at..at + 1).await?;
     let bytes = fetched.get(at).and_then(|row| row.image).unwrap_or_default();
-    decode(bytes, config.data.max_pixels).map_err(|e| gone(e.to_string()))
+    decode(bytes, (&config.data).into()).map_err(|e| gone(e.to_string()))
 }
 
 #[cfg(test)]

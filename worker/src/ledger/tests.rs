@@ -39,7 +39,7 @@ fn batch(order: &Order, step: u64, rank: u32, world: u32) -> Batch {
     Batch {
         step: GlobalStep(step),
         first_slot,
-        images: vec![],
+        images: Default::default(),
         tokens: vec![],
         lengths: vec![],
         rows: slots.iter().map(|slot| (slot.epoch, slot.row)).collect(),

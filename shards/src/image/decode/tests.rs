@@ -6,7 +6,11 @@ use image::codecs::{jpeg::JpegEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageBuffer, ImageEncoder, Luma, LumaA, Rgb};
 use proptest::prelude::*;
 
-const ROOMY: u64 = 1 << 20;
+const ROOMY: ImageLimits = ImageLimits { pixels: 1 << 20, bytes: 1 << 20 };
+
+fn pixel_limit(pixels: u64) -> ImageLimits {
+    ImageLimits { pixels, ..ROOMY }
+}
 
 fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -131,8 +135,10 @@ fn cmyk_jpeg() -> Vec<u8> {
 
 #[test]
 fn cmyk_becomes_rgb() {
-    let image = decode(&cmyk_jpeg(), ROOMY).unwrap();
-    assert_eq!(image, RgbImage::from_pixel(8, 8, Rgb([255, 0, 0])));
+    let red = RgbImage::from_pixel(8, 8, Rgb([255, 0, 0]));
+    assert_eq!(decode(&cmyk_jpeg(), ROOMY).unwrap(), red);
+    let whole = crate::image::Crop::whole;
+    assert_eq!(crate::image::part(&cmyk_jpeg(), ROOMY, whole, 8, &mut Default::default()).unwrap(), red);
 }
 
 /// EXIF data whose only entry is the orientation, a short in the first directory.
@@ -190,14 +196,66 @@ fn what_cannot_be_an_image_is_told_apart() {
 fn the_header_alone_decides_about_the_size() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
         let file = encoded(gradient(20, 13), format);
-        assert_eq!(decode(&file, 259), Err(DecodeError::TooLarge { width: 20, height: 13, limit: 259 }));
-        assert!(decode(&file, 260).is_ok());
+        assert_eq!(
+            decode(&file, pixel_limit(259)),
+            Err(DecodeError::TooLarge { width: 20, height: 13, limit: 259 })
+        );
+        assert!(decode(&file, pixel_limit(260)).is_ok());
     }
     let bomb = [png_header(60_000, 50_000, 2), chunk(b"IDAT", &[0x78]), chunk(b"IEND", &[])].concat();
-    let error = decode(&bomb, 64_000_000).unwrap_err();
+    let error = decode(&bomb, pixel_limit(64_000_000)).unwrap_err();
     assert_eq!(error, DecodeError::TooLarge { width: 60_000, height: 50_000, limit: 64_000_000 });
     let text = error.to_string();
     assert!(text.contains("60000 x 50000") && text.contains("`data.max_pixels`"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused_before_it_is_looked_at() {
+    let limits = ImageLimits { bytes: 99, ..ROOMY };
+    let error = decode(&[7; 100], limits).unwrap_err();
+    assert_eq!(error, DecodeError::TooLong { bytes: 100, limit: 99 });
+    let text = error.to_string();
+    assert!(text.contains("100 bytes") && text.contains("`data.max_bytes`"), "{text}");
+}
+
+#[test]
+fn a_colour_profile_is_passed_over() {
+    let image = gradient(20, 13);
+    let profile = vec![7; 3000];
+    let mut png = Vec::new();
+    let mut encoder = PngEncoder::new(&mut png);
+    encoder.set_icc_profile(profile.clone()).unwrap();
+    encoder.write_image(&image, 20, 13, ExtendedColorType::Rgb8).unwrap();
+    assert_eq!(decode(&png, ROOMY).unwrap(), image);
+    let jpeg = |profile: Option<Vec<u8>>| {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new(&mut bytes);
+        profile.map(|profile| encoder.set_icc_profile(profile).unwrap());
+        encoder.write_image(&image, 20, 13, ExtendedColorType::Rgb8).unwrap();
+        let whole = crate::image::Crop::whole;
+        crate::image::part(&bytes, ROOMY, whole, 13, &mut Default::default()).unwrap()
+    };
+    assert_eq!(jpeg(Some(profile)), jpeg(None));
+}
+
+#[test]
+fn an_animation_gives_its_first_frame() {
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let odd = if data.len() % 2 == 1 { &[0][..] } else { &[] };
+        [kind, &(data.len() as u32).to_le_bytes()[..], data, odd].concat()
+    };
+    // A still's only chunk behind the file's head is its picture.
+    let frame = |value| {
+        let still = encoded(RgbImage::from_pixel(4, 4, Rgb([value; 3])), ImageFormat::WebP);
+        // x, y, width - 1, height - 1 and duration in three bytes each; no blending, as it covers everything.
+        let head = [&[0; 6][..], &[3, 0, 0, 3, 0, 0, 100, 0, 0, 2]].concat();
+        chunk(b"ANMF", &[&head, &still[12..]].concat())
+    };
+    let chunks =
+        [chunk(b"VP8X", &[2, 0, 0, 0, 3, 0, 0, 3, 0, 0]), chunk(b"ANIM", &[0; 6]), frame(90), frame(200)]
+            .concat();
+    let file = [b"RIFF", &(chunks.len() as u32 + 4).to_le_bytes()[..], b"WEBP", &chunks].concat();
+    assert_eq!(decode(&file, ROOMY).unwrap(), RgbImage::from_pixel(4, 4, Rgb([90; 3])));
 }
 
 fn files() -> Vec<Vec<u8>> {
@@ -226,7 +284,7 @@ proptest! {
                 file[at] ^= flip;
             }
         }
-        match decode(&file, 4096) {
+        match decode(&file, pixel_limit(4096)) {
             Ok(image) => prop_assert!((1..=4096).contains(&(image.width() * image.height()))),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
