@@ -26,7 +26,7 @@ python=$cache/bin/python
 "$python" -c 'import cv2, numpy, PIL' 2>/dev/null || {
   python3 -m venv "$cache" && "$python" -m pip install --quiet pillow numpy opencv-python-headless
 } || fail 'the reference needs python3 with venv, and pillow, numpy and opencv-python-headless from PyPI'
-cargo build --quiet --release --package shards --example decode
+cargo build --quiet --release --package imaging --example decode
 program=${CARGO_TARGET_DIR:-target}/release/examples/decode
 reference=scripts/bench/decode_reference.py
 folder=$(mktemp -d)

@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo build --quiet --package shards --example order
-program=${CARGO_TARGET_DIR:-target}/debug/examples/order
+cargo build --quiet --release --package shards --example order
+program=${CARGO_TARGET_DIR:-target}/release/examples/order
 if [ $# -gt 0 ]; then
   "$program" "$@"
 else

@@ -8,7 +8,6 @@ pub mod committed;
 pub mod error;
 pub mod filter;
 pub mod identity;
-pub mod image;
 pub mod import;
 pub mod inspect;
 pub mod keyed;
@@ -27,3 +26,4 @@ pub mod verify;
 pub mod write;
 
 pub use error::{Error, Result};
+pub use imaging as image;

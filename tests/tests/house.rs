@@ -133,6 +133,7 @@ fn dependencies_point_one_way() {
     let forbidden = [
         ("proto", vec!["shards", "coordinator", "worker", "c10d", "tch", "torch-sys"]),
         ("shards", vec!["coordinator", "worker", "c10d", "tch", "torch-sys"]),
+        ("imaging", vec!["shards", "coordinator", "worker", "c10d", "tch", "torch-sys"]),
         ("coordinator", vec!["worker", "c10d", "tch", "torch-sys"]),
         ("c10d", vec!["proto", "shards", "coordinator", "worker"]),
         ("worker", vec!["coordinator"]),

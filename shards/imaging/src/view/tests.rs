@@ -1,9 +1,10 @@
 //! Views against known pixels and against PIL's, and what holds for any of them.
 
 use super::*;
-use crate::keyed;
 use image::{DynamicImage, ImageFormat, Rgb, imageops};
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::io::Cursor;
 
 const LIMITS: ImageLimits = ImageLimits { pixels: 1 << 20, bytes: 1 << 20 };
@@ -29,7 +30,7 @@ fn view(bytes: &[u8], augment: &AugmentSection, size: u32, key: u64) -> RgbImage
     let augment = AugmentSection { mean: [0.0; 3], std: [1.0; 3], ..augment.clone() };
     let plane = (size * size) as usize;
     let (mut scratch, mut out) = (Scratch::default(), vec![f32::NAN; 3 * plane]);
-    let mut rng = keyed::rng("test", &[key]);
+    let mut rng = ChaCha8Rng::seed_from_u64(key);
     training_input(bytes, LIMITS, &augment, size, &mut rng, &mut scratch, &mut out).unwrap();
     RgbImage::from_fn(size, size, |x, y| {
         Rgb([0, 1, 2].map(|channel| (out[channel * plane + (y * size + x) as usize] * 255.0).round() as u8))
@@ -55,7 +56,7 @@ fn apart(left: &RgbImage, right: &RgbImage) -> (u8, f64) {
 /// goes through the crate `image`, whose transform rounds by itself.
 #[test]
 fn views_are_those_of_pil_within_a_tolerance() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/pil");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/pil");
     let golden = |name: &str| std::fs::read(format!("{folder}/{name}")).unwrap();
     for (name, most, mean) in [
         ("lossless.png", 1, 0.2),
@@ -83,7 +84,7 @@ fn without_randomness_a_training_view_is_the_evaluation_view() {
     assert_eq!(whole(&file(&gradient(24, 24)), 24), gradient(24, 24));
 
     let (mut scratch, mut trained, mut evaluated) = (Scratch::default(), vec![0.0; 3072], vec![0.0; 3072]);
-    let mut rng = keyed::rng("test", &[0]);
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
     training_input(&bytes, LIMITS, &plain(), 32, &mut rng, &mut scratch, &mut trained).unwrap();
     evaluation_input(&bytes, LIMITS, &plain(), 32, &mut scratch, &mut evaluated).unwrap();
     assert_eq!(trained, evaluated);
@@ -138,7 +139,7 @@ fn a_crop_sees_nothing_outside_itself() {
 #[test]
 fn an_image_that_cannot_be_decoded_is_an_error() {
     let mut out = [0.0; 192];
-    let mut rng = keyed::rng("test", &[0]);
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
     let (augment, mut scratch) = (AugmentSection::default(), Scratch::default());
     let result = training_input(b"", LIMITS, &augment, 8, &mut rng, &mut scratch, &mut out);
     assert_eq!(result, Err(DecodeError::Empty));
@@ -175,7 +176,7 @@ proptest! {
     ) {
         let augment = AugmentSection { min_crop, operations, magnitude, flip, grey, color, ..AugmentSection::default() };
         let (mut scratch, mut out) = (Scratch::default(), vec![f32::NAN; (3 * size * size) as usize]);
-        let mut rng = keyed::rng("test", &[key]);
+        let mut rng = ChaCha8Rng::seed_from_u64(key);
         let bytes = file(&gradient(width, height));
         training_input(&bytes, LIMITS, &augment, size, &mut rng, &mut scratch, &mut out).unwrap();
         prop_assert!(out.iter().all(|number| number.is_finite()));

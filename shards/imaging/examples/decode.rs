@@ -3,9 +3,10 @@
 //! `decode time FOLDER REPEATS` prints CPU seconds per image of each repeat: without and with RandAugment.
 //! `decode write FOLDER OUT DRAWS` writes the views without chance, and the statistics of random ones.
 
+use imaging::{Crop, ImageLimits, Scratch, part, training_input};
 use proto::config::AugmentSection;
-use shards::image::{Crop, ImageLimits, Scratch, part, training_input};
-use shards::keyed;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ fn time(folder: &str, repeats: u64) -> Result<()> {
         for repeat in 0..repeats {
             let start = cpu_seconds()?;
             for (row, (_, bytes)) in (0..).zip(&files) {
-                let mut rng = keyed::rng("augment", &[0, repeat, row]);
+                let mut rng = ChaCha8Rng::seed_from_u64(repeat << 32 | row);
                 training_input(bytes, LIMITS, &augment, SIDE, &mut rng, &mut scratch, &mut out)?;
             }
             print!(" {:.7}", (cpu_seconds()? - start) / files.len() as f64);
@@ -70,7 +71,7 @@ fn write(folder: &str, out: &Path, draws: u64) -> Result<()> {
         let mut sums = [[0.0f64; 3]; 2];
         for draw in 0..draws {
             let (_, bytes) = &files[draw as usize % files.len()];
-            let mut rng = keyed::rng("augment", &[1, 0, draw]);
+            let mut rng = ChaCha8Rng::seed_from_u64(draw);
             training_input(bytes, LIMITS, &augment, SIDE, &mut rng, &mut scratch, &mut numbers)?;
             for (channel, plane) in numbers.chunks(plane).enumerate() {
                 let mean = plane.iter().copied().map(f64::from).sum::<f64>() / plane.len() as f64;

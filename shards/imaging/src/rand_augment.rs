@@ -116,6 +116,8 @@ impl Operation {
 mod tests {
     use super::*;
     use image::{Rgb, RgbImage};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
 
     #[test]
     fn every_default_name_is_known_and_a_wrong_one_is_named() {
@@ -173,7 +175,7 @@ mod tests {
             choose_from: vec!["brightness".into()],
             ..AugmentSection::default()
         };
-        let mut rng = crate::keyed::rng("test", &[1]);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
         let grey = RgbImage::from_pixel(1, 1, Rgb([100; 3]));
         let changed = (0..1000)
             .filter(|_| {

@@ -15,23 +15,23 @@ const ZIGZAG: [u8; 64] = [
 
 /// Part of a component's samples, column by column.
 #[derive(Debug, Default)]
-pub(in crate::image) struct Plane {
+pub(crate) struct Plane {
     /// Each `SCALE` times its value in 0..=255.
-    pub(in crate::image) samples: Vec<i16>,
+    pub(crate) samples: Vec<i16>,
     /// From one column to the next: not less than `rows.len()`.
-    pub(in crate::image) stride: usize,
+    pub(crate) stride: usize,
     /// The component's columns that it holds.
-    pub(in crate::image) columns: Range<u32>,
+    pub(crate) columns: Range<u32>,
     /// The component's rows that it holds.
-    pub(in crate::image) rows: Range<u32>,
+    pub(crate) rows: Range<u32>,
 }
 
 /// A column takes a multiple of this, so that loops over it have no rest.
-pub(in crate::image) const CHUNK: usize = 32;
+pub(crate) const CHUNK: usize = 32;
 
 impl Plane {
     /// Makes room; what was there may stay.
-    pub(in crate::image) fn reserve(&mut self, columns: Range<u32>, rows: Range<u32>) {
+    pub(crate) fn reserve(&mut self, columns: Range<u32>, rows: Range<u32>) {
         self.stride = rows.len().next_multiple_of(CHUNK);
         let needed = self.stride * columns.len();
         if self.samples.len() < needed {

@@ -137,8 +137,8 @@ fn cmyk_jpeg() -> Vec<u8> {
 fn cmyk_becomes_rgb() {
     let red = RgbImage::from_pixel(8, 8, Rgb([255, 0, 0]));
     assert_eq!(decode(&cmyk_jpeg(), ROOMY).unwrap(), red);
-    let whole = crate::image::Crop::whole;
-    assert_eq!(crate::image::part(&cmyk_jpeg(), ROOMY, whole, 8, &mut Default::default()).unwrap(), red);
+    let whole = crate::Crop::whole;
+    assert_eq!(crate::part(&cmyk_jpeg(), ROOMY, whole, 8, &mut Default::default()).unwrap(), red);
 }
 
 /// EXIF data whose only entry is the orientation, a short in the first directory.
@@ -232,8 +232,8 @@ fn a_colour_profile_is_passed_over() {
         let mut encoder = JpegEncoder::new(&mut bytes);
         profile.map(|profile| encoder.set_icc_profile(profile).unwrap());
         encoder.write_image(&image, 20, 13, ExtendedColorType::Rgb8).unwrap();
-        let whole = crate::image::Crop::whole;
-        crate::image::part(&bytes, ROOMY, whole, 13, &mut Default::default()).unwrap()
+        let whole = crate::Crop::whole;
+        crate::part(&bytes, ROOMY, whole, 13, &mut Default::default()).unwrap()
     };
     assert_eq!(jpeg(Some(profile)), jpeg(None));
 }

@@ -1,6 +1,6 @@
 //! Parts of JPEG files against the same parts of the whole image, and damage.
 
-use crate::image::{Crop, DecodeError, ImageLimits, RgbImage, Scratch, check, decode, part};
+use crate::{Crop, DecodeError, ImageLimits, RgbImage, Scratch, check, decode, part};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, Rgb, imageops};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ const LIMITS: ImageLimits = ImageLimits { pixels: 1 << 22, bytes: 1 << 22 };
 const GOLDEN: [&str; 6] = ["420.jpg", "422.jpg", "444.jpg", "restart.jpg", "grey.jpg", "progressive.jpg"];
 
 fn golden(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/../tests/golden/pil/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read(format!("{}/../../tests/golden/pil/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 fn differences(left: &RgbImage, right: &RgbImage) -> (u8, f64) {

@@ -13,7 +13,7 @@ type Lanes = [i32; 8];
 pub(super) type Samples = [[i16; 8]; 8];
 
 /// What one level of brightness is in [`Samples`].
-pub(in crate::image) const SCALE: i16 = 128;
+pub(crate) const SCALE: i16 = 128;
 
 const BITS: i32 = 13;
 /// Bits that are kept between the two passes.

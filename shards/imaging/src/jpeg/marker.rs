@@ -5,7 +5,7 @@ use image::metadata::Orientation;
 
 /// What the samples of a file's components mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::image) enum Colour {
+pub(crate) enum Colour {
     /// One component of luma.
     Grey,
     /// Luma and two differences, as JFIF has them.
