@@ -20,6 +20,8 @@ pub(super) struct Planar {
     samples: Vec<u8>,
     /// Takes what an operation writes while it reads `samples`.
     spare: Vec<u8>,
+    /// Takes the image with its channels together.
+    packed: Vec<u32>,
     /// Of each channel; never falling, as none of the operations that look up turns dark and light around.
     waiting: Option<Box<[Table; 3]>>,
 }
@@ -91,14 +93,14 @@ impl Planar {
         std::mem::swap(&mut self.samples, &mut self.spare);
     }
 
-    /// Redraws all channels together; else as [`Self::redraw`].
+    /// Redraws all channels together, with room for a packed image; else as [`Self::redraw`].
     #[inline(always)]
-    pub(super) fn redraw_all(&mut self, mut draw: impl FnMut([&[u8]; 3], [&mut [u8]; 3])) {
+    pub(super) fn redraw_packed(&mut self, mut draw: impl FnMut([&[u8]; 3], &mut Vec<u32>, [&mut [u8]; 3])) {
         self.samples();
         let plane = self.width * self.height;
         let (red, rest) = self.spare.split_at_mut(plane);
         let (green, blue) = rest.split_at_mut(plane);
-        draw(thirds(&self.samples, plane), [red, green, blue]);
+        draw(thirds(&self.samples, plane), &mut self.packed, [red, green, blue]);
         std::mem::swap(&mut self.samples, &mut self.spare);
     }
 

@@ -55,78 +55,101 @@ fn shift_rows(image: &mut Planar, shift: impl Fn(f32) -> f32, rise: isize) {
 
 /// Pixels that are worked on together.
 const RUN: usize = 32;
+/// Columns and rows of [`OUTSIDE`] that are laid around the image, so that no pixel needs a look at where it comes from.
+const MARGIN: usize = 2;
 
-/// Where a run of pixels comes from.
-struct Origins {
-    /// The upper left of each pixel's four origins.
-    left: [i32; RUN],
-    top: [i32; RUN],
-    /// What the right and the lower ones weigh.
-    right_share: [f32; RUN],
-    lower_share: [f32; RUN],
-}
+/// The three channels of a pixel in one number, from the lowest byte up.
+type Packed = u32;
 
 /// Any affine map.
 #[inline(always)]
 fn warp_freely(image: &mut Planar, back: [[f32; 3]; 2]) {
     let (width, height) = (image.width(), image.height());
-    image.redraw_all(
+    let stride = width + 2 * MARGIN;
+    image.redraw_packed(
         #[inline(always)]
-        |sources, mut targets| {
+        |sources, packed, mut targets| {
+            pack(sources, width, packed);
             for (y, x) in (0..height).flat_map(|y| (0..width).step_by(RUN).map(move |x| (y, x))) {
-                let origins = origins(back, x, y);
+                let origins = origins(back, (x, y), (width, height));
+                let mut corners = [[0; RUN]; 4];
+                for (at, &first) in origins.first.iter().enumerate() {
+                    let first = first as usize;
+                    corners[0][at] = packed[first];
+                    corners[1][at] = packed[first + 1];
+                    corners[2][at] = packed[first + stride];
+                    corners[3][at] = packed[first + stride + 1];
+                }
                 let run = y * width + x..y * width + (x + RUN).min(width);
-                for (source, target) in sources.iter().zip(&mut targets) {
-                    interpolate(source, (width, height), &origins, &mut target[run.clone()]);
+                for (channel, target) in targets.iter_mut().enumerate() {
+                    interpolate(&corners, 8 * channel as u32, &origins, &mut target[run.clone()]);
                 }
             }
         },
     );
 }
 
+/// Lays the channels together, with a margin around.
+#[inline(always)]
+fn pack(sources: [&[u8]; 3], width: usize, packed: &mut Vec<Packed>) {
+    let stride = width + 2 * MARGIN;
+    let height = sources[0].len() / width.max(1);
+    packed.clear();
+    packed.resize(stride * (height + 2 * MARGIN), Packed::from_le_bytes([OUTSIDE, OUTSIDE, OUTSIDE, 0]));
+    let [reds, greens, blues] = sources.map(|source| source.chunks_exact(width.max(1)));
+    let rows = packed.chunks_exact_mut(stride).skip(MARGIN);
+    for (((row, reds), greens), blues) in rows.zip(reds).zip(greens).zip(blues) {
+        let pixels = row[MARGIN..].iter_mut().zip(reds).zip(greens).zip(blues);
+        for (((pixel, &red), &green), &blue) in pixels {
+            *pixel = Packed::from(red) | Packed::from(green) << 8 | Packed::from(blue) << 16;
+        }
+    }
+}
+
+/// Where a run of pixels comes from.
+struct Origins {
+    /// The upper left of each pixel's four origins, in the packed image.
+    first: [u32; RUN],
+    /// What the right and the lower ones weigh.
+    right_share: [f32; RUN],
+    lower_share: [f32; RUN],
+}
+
 /// Of the run that begins at (x, y).
 #[inline(always)]
-fn origins([across, down]: [[f32; 3]; 2], x: usize, y: usize) -> Origins {
-    let mut found =
-        Origins { left: [0; RUN], top: [0; RUN], right_share: [0.0; RUN], lower_share: [0.0; RUN] };
-    let y = y as f32;
+fn origins(
+    [across, down]: [[f32; 3]; 2],
+    (x, y): (usize, usize),
+    (width, height): (usize, usize),
+) -> Origins {
+    let mut found = Origins { first: [0; RUN], right_share: [0.0; RUN], lower_share: [0.0; RUN] };
+    let (y, margin) = (y as f32, MARGIN as i32);
     for at in 0..RUN {
         let x = (x + at) as f32;
         let (x, y) = (across[0] * x + across[1] * y + across[2], down[0] * x + down[1] * y + down[2]);
         let (left, top) = (x.floor(), y.floor());
-        (found.left[at], found.top[at]) = (left as i32, top as i32);
         (found.right_share[at], found.lower_share[at]) = (x - left, y - top);
+        // Further out everything is the same.
+        let column = (left.clamp(-(MARGIN as f32), width as f32) as i32 + margin) as u32;
+        let row = (top.clamp(-(MARGIN as f32), height as f32) as i32 + margin) as u32;
+        found.first[at] = row * (width + 2 * MARGIN) as u32 + column;
     }
     found
 }
 
 #[inline(always)]
-fn interpolate(source: &[u8], (width, height): (usize, usize), origins: &Origins, target: &mut [u8]) {
-    let mut corners = [[0u8; RUN]; 4];
-    let places = origins.left.iter().zip(&origins.top).take(target.len());
-    for (at, (&left, &top)) in places.enumerate() {
-        // A negative number becomes a large one.
-        let inside = (left as usize) < width - 1 && (top as usize) < height - 1;
-        let four = if inside {
-            let first = top as usize * width + left as usize;
-            let (upper, lower) = (&source[first..first + 2], &source[first + width..first + width + 2]);
-            [upper[0], upper[1], lower[0], lower[1]]
-        } else {
-            let (right, below) = (left.saturating_add(1), top.saturating_add(1));
-            [(left, top), (right, top), (left, below), (right, below)].map(|(x, y)| {
-                let inside = (x as usize) < width && (y as usize) < height;
-                if inside { source[y as usize * width + x as usize] } else { OUTSIDE }
-            })
-        };
-        (corners[0][at], corners[1][at], corners[2][at], corners[3][at]) = four.into();
-    }
-    for (at, target) in target.iter_mut().enumerate() {
-        let (a, b) = (f32::from(corners[0][at]), f32::from(corners[1][at]));
-        let (c, d) = (f32::from(corners[2][at]), f32::from(corners[3][at]));
+fn interpolate(corners: &[[Packed; RUN]; 4], shift: u32, origins: &Origins, target: &mut [u8]) {
+    let mut line = [0; RUN];
+    let [upper_left, upper_right, lower_left, lower_right] = corners;
+    for at in 0..RUN {
+        let channel = |pixel: Packed| (pixel >> shift & 0xff) as i32 as f32;
+        let (a, b) = (channel(upper_left[at]), channel(upper_right[at]));
+        let (c, d) = (channel(lower_left[at]), channel(lower_right[at]));
         let share = origins.right_share[at];
         let (upper, lower) = (a + share * (b - a), c + share * (d - c));
-        *target = cut(upper + origins.lower_share[at] * (lower - upper) + 0.5);
+        line[at] = cut(upper + origins.lower_share[at] * (lower - upper) + 0.5);
     }
+    target.copy_from_slice(&line[..target.len()]);
 }
 
 #[cfg(test)]

@@ -230,7 +230,9 @@ fn a_colour_profile_is_passed_over() {
     let jpeg = |profile: Option<Vec<u8>>| {
         let mut bytes = Vec::new();
         let mut encoder = JpegEncoder::new(&mut bytes);
-        profile.map(|profile| encoder.set_icc_profile(profile).unwrap());
+        if let Some(profile) = profile {
+            encoder.set_icc_profile(profile).unwrap();
+        }
         encoder.write_image(&image, 20, 13, ExtendedColorType::Rgb8).unwrap();
         let whole = crate::Crop::whole;
         crate::part(&bytes, ROOMY, whole, 13, &mut Default::default()).unwrap()
