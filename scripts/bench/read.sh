@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # How fast row groups come: from a local disk, from a plain web server with and without the local cache, and from an S3 server (moto,
 # which is Python: its figure tells what moto does, not what S3 does). All on this machine, over loopback.
-# Usage: scripts/bench/read.sh [PAIRS]                  (default 20000, drawn once into the cache folder)
-#        scripts/bench/read.sh --soak ROWS MEMORY.tsv   at least ROWS rows over the web server, with a cache of a third of the data;
+# Usage: scripts/bench/read.sh [PAIRS]                          (default 20000, drawn once into the cache folder)
+#        scripts/bench/read.sh --soak ROWS MEMORY.tsv [PAIRS]   at least ROWS rows over the web server, with a cache of a third of the data;
 #                                                       seconds, rows and resident KiB go to the file
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 soak=
 if [ "${1:-}" = --soak ]; then
-  [ $# -eq 3 ] || { printf 'usage: scripts/bench/read.sh --soak ROWS MEMORY.tsv\n' >&2; exit 1; }
+  [ $# -ge 3 ] || { printf 'usage: scripts/bench/read.sh --soak ROWS MEMORY.tsv [PAIRS]\n' >&2; exit 1; }
   soak=$2
   memory=$3
   shift 3

@@ -180,7 +180,7 @@ fn a_dataset_is_made_indexed_and_verified_over_faults() {
     let whole = place.tandem(&["data", "verify", &url]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     assert!(whole.out.contains("60 rows in 1 files, 6 row groups: every row can be used"), "{whole:?}");
-    assert!(whole.err.contains("try 1; again in"), "retries are told: {whole:?}");
+    assert!(place.proxy.requests().len() > 10, "a third of them was refused");
     place.proxy.plan(|_, _| Fault::Status(403));
     let refused = place.tandem(&["data", "verify", &url]);
     assert_eq!(refused.code, Some(Exit::Data as i32), "{refused:?}");
