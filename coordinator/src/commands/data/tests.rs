@@ -85,3 +85,59 @@ async fn a_captions_file_with_a_fault_writes_nothing() {
     assert!(error.to_string().contains("line 1") && error.exit() == Exit::Data, "{error}");
     assert!(!Path::new(&set).exists());
 }
+
+#[tokio::test]
+async fn an_index_tells_what_the_filter_leaves_out_and_may_lie_elsewhere() {
+    let disk = tempfile::tempdir().unwrap();
+    let (one, two, index) =
+        (path(disk.path(), "one"), path(disk.path(), "two"), path(disk.path(), "both.index"));
+    for (set, size) in [(&one, "32"), (&two, "48")] {
+        let synth = ["synth", "--pairs", "10", "--size", size, "--group-rows", "5", "--out", set];
+        run(&synth).await.0.unwrap();
+    }
+    let filter = "data.filter=[\"width >= 40\"]";
+    let (done, told) = run(&["index", &one, &two, "--set", filter, "--out", &index]).await;
+    done.unwrap();
+    assert!(told.contains("10 rows in 2 files") && told.contains("10 of 20 rows do not pass"), "{told}");
+    let named = format!("data.index={index}");
+    let (done, told) = run(&["verify", &two, "--set", &named, "--set", filter]).await;
+    done.unwrap();
+    assert!(told.contains("10 rows in 1 files"), "{told}");
+    let error = run(&["verify", &two, "--set", &named]).await.0.unwrap_err();
+    assert!(error.to_string().contains("width >= 40") && error.exit() == Exit::Data, "{error}");
+    let error = run(&["index", &one, &two]).await.0.unwrap_err();
+    assert!(error.to_string().contains("--out") && error.exit() == Exit::Usage, "{error}");
+    let error = run(&["index", &one, "--set", "data.filter=[\"width is wide\"]"]).await.0.unwrap_err();
+    assert!(error.to_string().contains("width is wide") && error.exit() == Exit::Usage, "{error}");
+}
+
+#[tokio::test]
+async fn the_order_of_a_step_is_the_same_for_any_number_of_workers() {
+    let disk = tempfile::tempdir().unwrap();
+    let set = path(disk.path(), "set");
+    run(&["synth", "--pairs", "40", "--size", "16", "--group-rows", "5", "--out", &set]).await.0.unwrap();
+    let knobs = ["--set", "data.lanes=4", "--set", "optimizer.batch=8", "--set", "run.seed=3"];
+    let step = async |world: &str| {
+        let line = [&["order", "--manifest", &set, "--step", "7", "--world", world], &knobs[..]].concat();
+        let (done, told) = run(&line).await;
+        done.map(|()| told)
+    };
+    // Every column but the rank's.
+    let rows = |told: String| -> Vec<String> {
+        let columns = |line: &str| {
+            line.split_whitespace()
+                .enumerate()
+                .filter(|(at, _)| *at != 1)
+                .map(|(_, word)| word.to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        told.lines().skip(1).map(columns).collect()
+    };
+    let one = rows(step("1").await.unwrap());
+    assert_eq!(one.len(), 8);
+    assert!(one[0].starts_with("0 0 ") && one[0].contains("00000.parquet"), "{one:?}");
+    assert_eq!(rows(step("3").await.unwrap()), one);
+    let error = step("5").await.unwrap_err();
+    assert!(error.to_string().contains("--world = 5") && error.exit() == Exit::Usage, "{error}");
+}
