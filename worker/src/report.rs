@@ -19,7 +19,7 @@ const WAITING: usize = 64;
 /// Something to send.
 enum Message {
     Steps(Vec<v1::StepReport>, Vec<v1::Substitution>),
-    Segment(Segment),
+    Segment(Box<Segment>),
     Part(Snapshot),
 }
 
@@ -59,7 +59,7 @@ impl Outbox {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub fn segment(&mut self, segment: Segment) -> Result<()> {
-        self.send(Message::Segment(segment))
+        self.send(Message::Segment(Box::new(segment)))
     }
 
     /// This rank's share of a checkpoint.
@@ -125,7 +125,7 @@ impl Sender {
     }
 
     /// Writes a segment that names the one before it.
-    async fn chain(&mut self, mut segment: Segment) -> Result<()> {
+    async fn chain(&mut self, mut segment: Box<Segment>) -> Result<()> {
         segment.header.previous = self.newest.take();
         let generation = segment.entries.first().map(|entry| entry.generation).unwrap_or_default();
         let name = ledger::segment_name(segment.header.from, segment.header.to, generation);
