@@ -104,7 +104,7 @@ fn what_is_exported_begins_another_run_bit_for_bit() {
 
 /// The lines of a run's first worker that say where a part's weights came from: part and origin.
 fn origins(place: &Place, run: &str) -> BTreeMap<String, String> {
-    let log = fs::read_to_string(place.path(&format!("{run}/logs/worker-1.log"))).unwrap();
+    let log = fs::read_to_string(place.path(&format!("{run}/logs/worker-0.log"))).unwrap();
     let told = |line: &str| {
         let part = PARTS.iter().find(|part| line.contains(&format!(" {part}: ")))?;
         Some(((*part).to_owned(), line.split_once(&format!(" {part}: "))?.1.trim().to_owned()))
