@@ -12,7 +12,7 @@ use parquet::{
     errors::{ParquetError, Result},
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, panic::AssertUnwindSafe, sync::Arc};
 
 /// Bytes that are fetched from the end of a file at once: the footer of most files, in one request.
 const FOOTER: usize = 64 * 1024;
@@ -52,6 +52,13 @@ pub(crate) fn failure(file: &str, error: ParquetError) -> Error {
         },
         other => broken(other.to_string()),
     }
+}
+
+/// What `work` makes, or an error in the place of a panic: the reader of parquet is other people's code, and some broken pages make it
+/// panic.
+pub(crate) async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Err(ParquetError::General("the reader of parquet panicked".into()));
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 fn external(error: StoreError) -> ParquetError {

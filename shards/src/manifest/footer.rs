@@ -39,7 +39,8 @@ pub(super) async fn read(place: &Place, file: &File, filter: &Filter) -> Result<
     if file.size == 0 {
         return Err(broken("it is empty".into()));
     }
-    let metadata = ArrowReaderMetadata::load_async(&mut object, options()).await.map_err(failed)?;
+    let metadata = object::guarded(ArrowReaderMetadata::load_async(&mut object, options()));
+    let metadata = metadata.await.map_err(failed)?;
     let groups = metadata.metadata().row_groups().iter().map(|group| row_group(group).map_err(broken));
     let mut groups: Vec<RowGroup> = groups.collect::<Result<_>>()?;
     let filter = filter.for_schema(metadata.schema());
@@ -51,7 +52,7 @@ pub(super) async fn read(place: &Place, file: &File, filter: &Filter) -> Result<
             let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
             let stream =
                 builder.with_row_groups(vec![number]).with_projection(mask).build().map_err(failed)?;
-            let batches: Vec<_> = stream.try_collect().await.map_err(failed)?;
+            let batches: Vec<_> = object::guarded(stream.try_collect()).await.map_err(failed)?;
             group.rows = batches.iter().map(|batch| filter.passing(batch).true_count() as u32).sum();
         }
     }

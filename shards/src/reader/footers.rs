@@ -1,6 +1,9 @@
 //! Footers that are kept, since a file's row groups are read at different times.
 
-use crate::{manifest::options, object::Object};
+use crate::{
+    manifest::options,
+    object::{Object, guarded},
+};
 use parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::Result};
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,7 +35,7 @@ impl Footers {
         if let Some(metadata) = known {
             return Ok(metadata);
         }
-        let metadata = ArrowReaderMetadata::load_async(object, options()).await?;
+        let metadata = guarded(ArrowReaderMetadata::load_async(object, options())).await?;
         held().keep(file, &metadata, ROOM);
         Ok(metadata)
     }

@@ -174,15 +174,14 @@ impl Target<'_> {
             });
             builder = builder.with_row_filter(RowFilter::new(vec![Box::new(passing)]));
         }
-        builder
+        let stream = builder
             .with_row_groups(vec![self.number])
             .with_projection(ProjectionMask::roots(&schema, self.columns.all()))
             .with_batch_size(rows.len().max(1))
             .with_offset(rows.start as usize)
             .with_limit(rows.len())
-            .build()?
-            .try_collect()
-            .await
+            .build()?;
+        object::guarded(stream.try_collect()).await
     }
 
     /// The columns that are used of a batch.
