@@ -65,8 +65,11 @@ async fn what_is_imported_is_what_was_in_the_folder_and_broken_rows_are_listed()
     let (done, told) = run(&["verify", &set]).await;
     let error = done.unwrap_err();
     assert!(error.to_string().starts_with("2 of 3 rows") && error.exit() == Exit::Data, "{error}");
-    assert!(told.contains("row 1 (00000.parquet, row group 0, row 1): its caption has no words"), "{told}");
-    assert!(told.contains("row 2 (00000.parquet, row group 0, row 2)"), "{told}");
+    assert!(
+        told.contains(&format!("row 1 ({set}/00000.parquet, row group 0, row 1): its caption has no words")),
+        "{told}"
+    );
+    assert!(told.contains(&format!("row 2 ({set}/00000.parquet, row group 0, row 2)")), "{told}");
     let (done, told) = run(&["inspect", &set, "--set", "data.max_pixels=50"]).await;
     done.unwrap();
     assert!(told.contains("data.max_pixels") && told.contains("5x5"), "{told}");
