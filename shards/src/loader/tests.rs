@@ -108,7 +108,8 @@ fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
     files.sort();
     for file in files {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file).unwrap()).unwrap();
-        let batches: Vec<_> = reader.with_batch_size(7).build().unwrap().map(Result::unwrap).collect();
+        let batches: Vec<_> =
+            reader.with_batch_size(7).build().unwrap().map(|batch| batch.unwrap()).collect();
         let mut writer = None;
         for batch in batches {
             let hashes: StringArray = (row..row + batch.num_rows() as u64).map(&of).collect();
