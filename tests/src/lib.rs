@@ -33,6 +33,7 @@ pub fn tracked() -> Vec<String> {
 pub fn product_lines<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
     if path.starts_with("tests/")
         || path.starts_with("worker/tests/")
+        || path.starts_with("shards/fuzz/")
         || path.ends_with("tests.rs")
         || path.contains("/tests/")
         || ["alone.rs", "toy.rs", "step/choices.rs", "step/drift.rs", "step/passes.rs", "step/worlds.rs"]

@@ -132,11 +132,18 @@ fn damage(place: &Place, from: u64) {
     fs::write(&path, bytes).unwrap();
     assert_eq!(verify(place, &[]).code, Some(0), "put back as it was");
 
-    let frozen = fs::read_to_string(place.path("out/dataset.json")).unwrap();
-    fs::write(place.path("out/dataset.json"), frozen.replace("\"rows\":8", "\"rows\":9")).unwrap();
+    // Another dataset's index, which the run did not freeze.
+    let other = tandem(&[
+        "data",
+        "index",
+        &place.path("data/00000.parquet"),
+        "--out",
+        &place.path("out/dataset.index"),
+    ]);
+    assert_eq!(other.code, Some(0), "{other:?}");
     let told = verify(place, &[]);
-    assert!(told.code == Some(65) && told.err.contains("dataset.json changed: its fingerprint"), "{told:?}");
-    fs::remove_file(place.path("out/dataset.json")).unwrap();
+    assert!(told.code == Some(65) && told.err.contains("dataset.index changed: its fingerprint"), "{told:?}");
+    fs::remove_file(place.path("out/dataset.index")).unwrap();
     let told = verify(place, &[]);
     assert!(told.code == Some(65) && told.err.contains("the file is gone"), "{told:?}");
 }
