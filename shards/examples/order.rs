@@ -34,7 +34,7 @@ fn main() -> Outcome<()> {
     tell("order in memory", resident()? - before, groups);
     let before = resident()?;
     let start = Instant::now();
-    let epoch = order.epoch(0, 0);
+    order.epoch(0, 0);
     println!("{:32} {:10.0} ms", "starting an epoch", milliseconds(start));
     tell("an epoch in memory", resident()? - before, groups);
 
@@ -52,7 +52,6 @@ fn main() -> Outcome<()> {
     seeks(&order, rows);
     workers(&order, rows);
     covered(&order, rows);
-    drop(epoch);
     Ok(())
 }
 

@@ -24,10 +24,12 @@ use crate::{
 use proto::{GlobalStep, LaneId, Rank, RowGroupId, RunConfig, WorldSize};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+/// Epochs of a pool that are kept.
+const EPOCHS: usize = 2;
 
 /// What the order depends on beside the dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +87,8 @@ pub struct Order {
     starts: Vec<u64>,
     pools: Vec<Pool>,
     mix: Mix,
-    /// By pool and number; an epoch lives as long as a stream is in it.
-    epochs: Mutex<HashMap<(u32, u64), Weak<Epoch>>>,
+    /// By pool, the epochs that were used last, the latest at the end: lanes are in two at most.
+    epochs: Vec<Mutex<Vec<Arc<Epoch>>>>,
 }
 
 impl Order {
@@ -112,7 +114,8 @@ impl Order {
         }));
         starts.shrink_to_fit();
         let weights: Vec<u32> = pools.iter().map(|pool| pool.weight).collect();
-        Self { spec, starts, mix: Mix::new(spec.seed, &weights), pools, epochs: Mutex::default() }
+        let epochs = pools.iter().map(|_| Mutex::default()).collect();
+        Self { spec, starts, mix: Mix::new(spec.seed, &weights), pools, epochs }
     }
 
     /// Whether each lane gets a row of each pool.
@@ -173,16 +176,18 @@ impl Order {
         cut(lane.0.into())..cut(u64::from(lane.0) + 1)
     }
 
-    /// A pool's epoch: its sequence of row groups. O(row groups), unless a stream is in that epoch.
+    /// A pool's epoch: its sequence of row groups. O(row groups), unless it is one of the two that were used last.
     pub fn epoch(&self, pool: u32, number: u64) -> Arc<Epoch> {
-        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(epoch) = epochs.get(&(pool, number)).and_then(Weak::upgrade) {
-            return epoch;
-        }
         let groups = self.pools.get(pool as usize).map_or(0..0, |pool| pool.groups.clone());
-        let epoch = Arc::new(Epoch::new(&self.starts, groups, [self.spec.seed, pool.into(), number]));
-        epochs.retain(|_, epoch| epoch.strong_count() > 0);
-        epochs.insert((pool, number), Arc::downgrade(&epoch));
+        let make = || Arc::new(Epoch::new(&self.starts, groups, [self.spec.seed, pool.into(), number]));
+        let Some(held) = self.epochs.get(pool as usize) else { return make() };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = held.iter().position(|epoch| epoch.number() == number).map(|at| held.remove(at));
+        if known.is_none() && held.len() >= EPOCHS {
+            held.remove(0);
+        }
+        let epoch = known.unwrap_or_else(make);
+        held.push(epoch.clone());
         epoch
     }
 
