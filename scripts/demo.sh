@@ -37,6 +37,9 @@ fi
 heading 'training: one coordinator, two workers'
 "$tandem" run --config scripts/demo.toml --workers 2 --resume --set "model.vocabulary=$(wc -l <"$data/vocab.txt")"
 
+heading 'what the ledger proves'
+"$tandem" data verify-ledger --run "$run"
+
 heading 'retrieval on the held-out pairs'
 if [ ! "$run/retrieval.txt" -nt "$run/metrics.jsonl" ]; then
   "$tandem" eval retrieval --checkpoint "$run" --data "$data/held-out" --rerank 16 --grid "$run/grid.png" >"$run/retrieval.partial"

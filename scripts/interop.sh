@@ -22,7 +22,7 @@ if [ ! -e "$folder/complete" ]; then
   trap 'rm -rf "$partial"' EXIT
   mkdir -p "$cache"
   printf 'interop: installing %s into %s\n' "${packages[*]}" "$folder"
-  python3 -m pip install --quiet --root-user-action=ignore --no-compile --target "$partial" "${packages[@]}" ||
+  python3 -m pip install --quiet --root-user-action=ignore --no-warn-conflicts --no-compile --target "$partial" "${packages[@]}" ||
     fail 'pip could not install the packages: check the network and the space on disk (5 GB), and call it again'
   touch "$partial/complete"
   rm -rf "$folder"

@@ -47,7 +47,7 @@ install() { # folder
   if [ "$flavour" = cpu ]; then
     python3 -m pip install --quiet --root-user-action=ignore --no-deps --no-compile "${platform[@]}" --target "$partial" "${wheels[@]}" "${cpu_only[@]}"
   else
-    python3 -m pip install --quiet --root-user-action=ignore --no-compile "${platform[@]}" --target "$partial" "${wheels[@]}" "${cuda_build[@]}"
+    python3 -m pip install --quiet --root-user-action=ignore --no-warn-conflicts --no-compile "${platform[@]}" --target "$partial" "${wheels[@]}" "${cuda_build[@]}"
   fi || fail 'pip could not install the wheels: check the network and the space on disk, and call it again'
   verify "$partial" || fail 'the wheels do not hold what was expected'
   if [ "$flavour" = cuda ]; then

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         orders.push((format!("lanes, windows of {window}"), lanes(window)));
     }
     for buffer in [1_000, 10_000] {
-        orders.push((format!("{LANES} shard readers, buffers of {buffer}"), buffers(buffer)));
+        orders.push((format!("shard readers, buffer {buffer}"), buffers(buffer)));
     }
     println!(
         "{ROWS} rows, row groups of {GROUP}, shards of {GROUPS_OF_A_SHARD} row groups, batches of {BATCH}\n"
