@@ -160,7 +160,7 @@ async fn check_data(config: &RunConfig) -> Result<Arc<Manifest>> {
         return Err(Error::Vocabulary { file, entries, vocabulary });
     }
     let manifest = Arc::new(Manifest::open(&config.data, &config.store).await?);
-    Reader::new(manifest.clone(), &config.store)?.columns().await?;
+    Reader::new(manifest.clone(), &config.store)?.check_images().await?;
     Order::of(&manifest, order_spec(config)).check()?;
     Ok(manifest)
 }

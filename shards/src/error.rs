@@ -66,6 +66,16 @@ pub enum Error {
         /// The knob that names the column.
         knob: &'static str,
     },
+    /// Features where a model wants images.
+    #[error(
+        "column {column} of {file} holds features, and the models here train on images; name a column of images with data.image_column"
+    )]
+    Features {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+    },
     /// The dataset is not the one that was indexed or frozen.
     #[error("the dataset at {location} changed: {difference}; {mend}")]
     Changed {

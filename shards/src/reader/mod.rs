@@ -106,6 +106,19 @@ impl Reader {
         Ok(fields.map(|field| (field.name().clone(), field.data_type().to_string())).collect())
     }
 
+    /// Whether the first file holds images, and not features that were made of them.
+    ///
+    /// # Errors
+    /// As [`columns`](Self::columns), and [`Error::Features`].
+    pub async fn check_images(&self) -> Result<()> {
+        let (target, _) = self.target(RowGroupId(0)).await?;
+        let column = target.metadata.schema().field(target.columns.image);
+        if columns::is_features(column.data_type()) {
+            return Err(Error::Features { file: target.name, column: column.name().clone() });
+        }
+        Ok(())
+    }
+
     async fn target(&self, group: RowGroupId) -> Result<(Target<'_>, Object)> {
         let unknown = || Error::Value {
             name: "row group",

@@ -76,6 +76,7 @@ async fn img2datasets_failed_rows_are_no_part_of_the_dataset() {
     .unwrap();
     write(disk.path(), &batch, grouped(3));
     let reader = open(disk.path()).await.unwrap();
+    assert!(reader.check_images().await.is_ok());
     assert_eq!((reader.manifest().rows(), reader.manifest().stored_rows()), (3, 5));
     assert_eq!(pairs(&reader, 0).await, [pair("zero", b"0"), pair("two", b"2")]);
     assert_eq!(pairs(&reader, 1).await, [pair("four", b"4")]);
@@ -125,7 +126,10 @@ async fn precomputed_features_of_any_depth() {
     ] {
         let columns = [("features", column), ("caption", text(vec![Some("a"), Some("b")]))];
         write(disk.path(), &RecordBatch::try_from_iter(columns).unwrap(), grouped(9));
-        let rows = open(disk.path()).await.unwrap().fetch(RowGroupId(0), 0..2).await.unwrap();
+        let reader = open(disk.path()).await.unwrap();
+        let told = reader.check_images().await.unwrap_err().to_string();
+        assert!(told.contains("features") && told.contains("data.image_column"), "{told}");
+        let rows = reader.fetch(RowGroupId(0), 0..2).await.unwrap();
         let values = [0, 1].map(|at| rows.get(at).unwrap().features.unwrap().values().unwrap());
         assert_eq!(values, wanted);
         assert!(rows.get(0).unwrap().no_image().contains("features"));
