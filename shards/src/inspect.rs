@@ -65,8 +65,8 @@ fn picture(row: Option<Row<'_>>, data: &DataSection) -> std::result::Result<RgbI
         return Err(reason.into());
     }
     if let Some(features) = row.features {
-        let count = features.values().map_or(0, |values| values.len());
-        return Err(format!("{count} features"));
+        let sides = |shape: Vec<usize>| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        return Err(format!("{} features", features.shape().map_or("ragged".into(), sides)));
     }
     let bytes = row.image.ok_or("the image is null")?;
     decode(bytes, data.into()).map_err(|e| e.to_string())

@@ -88,6 +88,9 @@ fn fault(row: Row<'_>, limits: ImageLimits) -> Option<String> {
 }
 
 fn whole(features: &Features<'_>) -> std::result::Result<(), String> {
+    if features.shape().is_none() {
+        return Err("its features are lists of different lengths".into());
+    }
     match features.values() {
         None => Err("one of its features is null".into()),
         Some(values) if values.is_empty() => Err("it has no features".into()),

@@ -149,6 +149,46 @@ fn damage(place: &Place, from: u64) {
 }
 
 #[test]
+fn a_run_on_weighted_sources_is_proven_for_each_of_them() {
+    let place = Place::new();
+    let (other, whole) = (place.path("other"), place.path("data"));
+    let synth = [
+        "data",
+        "synth",
+        "--pairs",
+        "60",
+        "--size",
+        "16",
+        "--group-rows",
+        "7",
+        "--seed",
+        "9",
+        "--out",
+        &other,
+    ];
+    assert_eq!(tandem(&synth).code, Some(0));
+    let sources = format!(
+        "data.source=[{{ location = '{other}', weight = 3, filter = ['width >= 9'] }}, {{ location = '{whole}', weight = 1 }}]"
+    );
+    let told = place.run("out", &["data.train=", &sources, "optimizer.steps=30"], &["--workers", "3"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let told = verify(&place, &["--json"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let told = json(&told);
+    let due = |pool: u64| -> u64 {
+        let epochs = told["report"]["epochs"].as_array().unwrap().iter();
+        epochs.filter(|epoch| epoch["pool"] == pool).map(|epoch| epoch["due"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((due(0), due(1)), (30 * 16 * 3 / 4, 30 * 16 / 4), "{told}");
+    let resumed = place.run(
+        "out",
+        &["data.train=", &sources.replace("weight = 1", "weight = 2"), "optimizer.steps=31"],
+        &["--resume"],
+    );
+    assert!(resumed.code == Some(65) && resumed.err.contains("weight 1, now 2"), "{resumed:?}");
+}
+
+#[test]
 fn a_run_without_a_checkpoint_has_no_ledger_to_prove() {
     let place = Place::new();
     let told = verify(&place, &[]);

@@ -7,7 +7,10 @@ use crate::{
     text::train,
     write::{Pair, WriteSpec, Writer},
 };
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::{
+    ArrayRef, RecordBatch, StringArray,
+    builder::{ListBuilder, StringBuilder},
+};
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use proptest::prelude::*;
 use std::fs::{self, File};
@@ -107,8 +110,8 @@ fn rows_with_the_same_caption_or_image_are_told() {
     }
 }
 
-/// Writes the files of a dataset again, with a column `phash`.
-fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
+/// Writes the files of a dataset again, with a column of other values, made of the numbers of the rows.
+fn rewrite(location: &str, name: &str, of: impl Fn(Range<u64>) -> ArrayRef) {
     let mut row = 0;
     let mut files: Vec<_> = fs::read_dir(location).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "parquet"));
@@ -119,15 +122,13 @@ fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
             reader.with_batch_size(7).build().unwrap().map(std::result::Result::unwrap).collect();
         let mut writer = None;
         for batch in batches {
-            let hashes: StringArray = (row..row + batch.num_rows() as u64).map(&of).collect();
-            row += batch.num_rows() as u64;
+            let rows = row..row + batch.num_rows() as u64;
+            row = rows.end;
             let schema = batch.schema();
             let names = schema.fields().iter().map(|field| field.name().as_str());
-            let columns =
-                names.zip(batch.columns().iter().cloned()).chain([("phash", Arc::new(hashes) as ArrayRef)]);
-            let batch =
-                RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
-                    .unwrap();
+            let others = names.zip(batch.columns().iter().cloned()).filter(|(other, _)| *other != name);
+            let columns = others.chain([(name, of(rows))]).map(|(name, column)| (name, column, true));
+            let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
             let writer = writer.get_or_insert_with(|| {
                 ArrowWriter::try_new(File::create(&file).unwrap(), batch.schema(), None).unwrap()
             });
@@ -135,6 +136,39 @@ fn add_phash(location: &str, of: impl Fn(u64) -> Option<String>) {
             writer.flush().unwrap();
         }
         writer.unwrap().close().unwrap();
+    }
+}
+
+#[test]
+fn each_epoch_takes_one_of_several_captions_whoever_reads_it() {
+    let disk = tempfile::tempdir().unwrap();
+    let mut set = dataset(disk.path(), 28, |_, _| ());
+    let words = |row: u64| [0, 1, 2].map(|other| synth::pair(1, row + 100 * other, 24).1);
+    rewrite(&set.location, "caption", |rows| {
+        let mut captions = ListBuilder::new(StringBuilder::new());
+        rows.for_each(|row| captions.append_value(words(row).map(Some)));
+        Arc::new(captions.finish())
+    });
+    set.manifest = manifest(&set.location);
+    // 28 rows in batches of 12: twelve epochs.
+    let whole = batches(&set, 0..LANES, 0, 28);
+    let mut taken = vec![[0; 3]; 28];
+    for batch in &whole {
+        let width = batch.tokens.len() / 12;
+        for ((line, (_, row)), length) in batch.tokens.chunks(width).zip(&batch.rows).zip(&batch.lengths) {
+            let tokens = words(*row).map(|caption| set.tokenizer.encode(&caption, 30).unwrap());
+            let which = tokens.iter().position(|tokens| line[..*length as usize] == **tokens);
+            taken[*row as usize][which.unwrap()] += 1;
+        }
+    }
+    assert!(
+        taken.iter().all(|row| row.iter().sum::<u32>() == 12 && row.iter().all(|count| *count < 12)),
+        "{taken:?}"
+    );
+    let parts = [batches(&set, 0..1, 9, 3), batches(&set, 1..LANES, 9, 3)];
+    for (at, batch) in whole[9..12].iter().enumerate() {
+        let lengths: Vec<u32> = parts.iter().flat_map(|part| part[at].lengths.clone()).collect();
+        assert_eq!(lengths, batch.lengths);
     }
 }
 
@@ -148,11 +182,12 @@ fn a_phash_column_tells_copies_whose_bytes_differ() {
         }
     });
     // Of three rows, the first looks like other such rows, the second like none, and of the third only the bytes are known.
-    add_phash(&set.location, |row| match row % 3 {
+    let phash = |row: u64| match row % 3 {
         0 => Some("c3a5".into()),
         1 => Some(format!("{row:04x}")),
         _ => None,
-    });
+    };
+    rewrite(&set.location, "phash", |rows| Arc::new(rows.map(phash).collect::<StringArray>()));
     set.manifest = manifest(&set.location);
     for batch in batches(&set, 0..LANES, 0, 2) {
         let all: Vec<(u64, i64)> =

@@ -162,10 +162,23 @@ impl<'a> Captions<'a> {
 }
 
 impl Features<'_> {
+    /// The lengths from the outermost list inwards, such as `[36, 2048]` of regions and their numbers; none where lists differ in length.
+    pub fn shape(&self) -> Option<Vec<usize>> {
+        shape(&self.column.value(self.at))
+    }
+
     /// The numbers, row after row, as f32; none if one is null.
     pub fn values(&self) -> Option<Vec<f32>> {
         flat(&self.column.value(self.at))
     }
+}
+
+fn shape(values: &ArrayRef) -> Option<Vec<usize>> {
+    let Some(list) = values.as_list_opt::<i32>() else { return Some(vec![values.len()]) };
+    let mut inner = (0..list.len()).map(|at| shape(&list.value(at)));
+    let first = inner.next().unwrap_or(Some(Vec::new()))?;
+    let same = inner.all(|other| other.as_ref() == Some(&first));
+    same.then(|| [vec![list.len()], first].concat())
 }
 
 fn flat(values: &ArrayRef) -> Option<Vec<f32>> {

@@ -120,11 +120,23 @@ async fn precomputed_features_of_any_depth() {
         }
         nested.append(true);
     }
-    for (column, wanted) in [
-        (Arc::new(fixed.finish()) as ArrayRef, [vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0, 7.0, 8.0]]),
-        (Arc::new(nested.finish()), [vec![1.0, 2.0, 3.0, 4.0], vec![5.0]]),
+    nested.values().append_value([Some(1.0), Some(2.0)]);
+    nested.values().append_value([Some(3.0)]);
+    nested.append(true);
+    for (column, wanted, shapes) in [
+        (
+            Arc::new(fixed.finish()) as ArrayRef,
+            [vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0, 7.0, 8.0]],
+            [Some(vec![4]), Some(vec![4])],
+        ),
+        (
+            Arc::new(nested.finish()),
+            [vec![1.0, 2.0, 3.0, 4.0], vec![5.0]],
+            [Some(vec![2, 2]), Some(vec![1, 1])],
+        ),
     ] {
-        let columns = [("features", column), ("caption", text(vec![Some("a"), Some("b")]))];
+        let ragged = column.len() == 3;
+        let columns = [("caption", text(vec![Some("c"); column.len()])), ("features", column)];
         write(disk.path(), &RecordBatch::try_from_iter(columns).unwrap(), grouped(9));
         let reader = open(disk.path()).await.unwrap();
         let told = reader.check_images().await.unwrap_err().to_string();
@@ -132,6 +144,11 @@ async fn precomputed_features_of_any_depth() {
         let rows = reader.fetch(RowGroupId(0), 0..2).await.unwrap();
         let values = [0, 1].map(|at| rows.get(at).unwrap().features.unwrap().values().unwrap());
         assert_eq!(values, wanted);
+        assert_eq!([0, 1].map(|at| rows.get(at).unwrap().features.unwrap().shape()), shapes);
+        if ragged {
+            let rows = reader.fetch(RowGroupId(0), 2..3).await.unwrap();
+            assert_eq!(rows.get(2).unwrap().features.unwrap().shape(), None);
+        }
         assert!(rows.get(0).unwrap().no_image().contains("features"));
     }
 }

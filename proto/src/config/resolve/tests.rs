@@ -107,6 +107,18 @@ fn what_is_printed_resolves_to_itself() {
     assert_eq!(resolve("printed", &annotated(&config), &[]).unwrap(), config);
     assert_eq!(RunConfig::from_wire(&config.to_toml(), &config.hash()).unwrap(), config);
     assert!(RunConfig::from_wire(&config.to_toml(), "0").is_err());
+    let sources = "[text]\ntokenizer='t'\n[[data.source]]\nlocation='a'\nweight=7\nfilter=['width >= 9']\n[[data.source]]\nlocation=['b', 'c']\nweight=3\n[data]\nlanes=4";
+    let set = "data.source=[{ location = 'a', weight = 7 }]".to_owned();
+    for config in [
+        resolve("r", &sources.replace("[data]\n", "[optimizer]\n").replace("lanes=4", "steps=4"), &[])
+            .unwrap(),
+        resolve("r", "text.tokenizer='t'", &[set]).unwrap(),
+    ] {
+        assert_eq!(config.data.source[0].weight, 7);
+        assert_eq!(resolve("printed", &annotated(&config), &[]).unwrap(), config);
+        assert_eq!(RunConfig::from_wire(&config.to_toml(), &config.hash()).unwrap(), config);
+        assert_eq!(stored(&config.to_toml(), &[]).unwrap(), config);
+    }
 }
 
 #[test]
