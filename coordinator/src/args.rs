@@ -159,7 +159,7 @@ pub struct Index {
     /// Overrides a knob, such as data.filter; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Where the index goes; without it, into the only location's folder
+    /// Where the index goes; without it, into the folder that is indexed
     #[arg(long, value_name = "FILE")]
     pub out: Option<String>,
 }

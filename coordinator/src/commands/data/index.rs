@@ -25,11 +25,13 @@ impl Target {
     fn new(arguments: &Index) -> Result<Self> {
         let place = match (&arguments.out, arguments.locations.as_slice()) {
             (Some(out), _) => absolute(out)?,
-            (None, [only]) => {
+            (None, [only]) if !only.ends_with(".parquet") && !only.contains(['*', '?', '[']) => {
                 return Ok(Self { folder: Folder::open(only)?, name: INDEX.into() });
             }
             (None, _) => {
-                let reason = "several locations need a file for their index".into();
+                let reason =
+                    "an index lies in the folder that it is of: for files, globs and lists name a file"
+                        .into();
                 let value = "(none)".into();
                 return Err(shards::Error::Value { name: "--out", value, reason }.into());
             }

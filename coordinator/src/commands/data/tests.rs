@@ -108,8 +108,11 @@ async fn an_index_tells_what_the_filter_leaves_out_and_may_lie_elsewhere() {
     assert!(told.contains("10 rows in 1 files"), "{told}");
     let error = run(&["verify", &two, "--set", &named]).await.0.unwrap_err();
     assert!(error.to_string().contains("width >= 40") && error.exit() == Exit::Data, "{error}");
-    let error = run(&["index", &one, &two]).await.0.unwrap_err();
-    assert!(error.to_string().contains("--out") && error.exit() == Exit::Usage, "{error}");
+    let glob = format!("{two}/*.parquet");
+    for line in [&["index", &one, &two][..], &["index", &glob]] {
+        let error = run(line).await.0.unwrap_err();
+        assert!(error.to_string().contains("--out") && error.exit() == Exit::Usage, "{error}");
+    }
     let error = run(&["index", &one, "--set", "data.filter=[\"width is wide\"]"]).await.0.unwrap_err();
     assert!(error.to_string().contains("width is wide") && error.exit() == Exit::Usage, "{error}");
 }
