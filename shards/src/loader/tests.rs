@@ -73,9 +73,10 @@ fn spec(set: &Set, lanes: Range<u32>, from: u64) -> LoaderSpec {
         image_size: 8,
         seed: 5,
         batch: 12,
+        // Other splits decode with other numbers of threads, too.
+        decode_threads: lanes.len(),
         lanes,
         from: GlobalStep(from),
-        decode_threads: 2,
     }
 }
 
