@@ -85,7 +85,7 @@ pub enum Data {
     Verify(Source),
     /// Proves from a run's ledger that each epoch saw each row once, or names the rows; exits with 65 if there is any
     #[command(
-        after_help = "Reads the run's newest committed checkpoint, its dataset.json, and its ledger; no data.\n\nExample:\n  tandem data verify-ledger --run runs/first"
+        after_help = "Reads the run's newest committed checkpoint, its dataset.index, and its ledger; no data.\n\nExample:\n  tandem data verify-ledger --run runs/first"
     )]
     VerifyLedger(VerifyLedger),
     /// Trains a WordPiece vocabulary on a dataset's captions

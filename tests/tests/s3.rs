@@ -176,7 +176,7 @@ fn a_dataset_is_made_indexed_and_verified_over_faults() {
     assert_eq!(made.code, Some(0), "{made:?}");
     let indexed = place.tandem(&["data", "index", &url]);
     assert_eq!(indexed.code, Some(0), "{indexed:?}");
-    assert!(indexed.out.contains(&format!("{url}/_tandem.json")), "{indexed:?}");
+    assert!(indexed.out.contains(&format!("{url}/_tandem.index")), "{indexed:?}");
     let whole = place.tandem(&["data", "verify", &url]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     assert!(whole.out.contains("60 rows in 1 files, 6 row groups: every row can be used"), "{whole:?}");
