@@ -6,11 +6,12 @@ use proto::config::AugmentSection;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use shards::image::{ImageLimits, decode, training_input, with_scratch};
+use shards_fuzz::end_at_uncaught_panics_only;
 
 const SIDE: u32 = 32;
 const LIMITS: ImageLimits = ImageLimits { pixels: 1 << 18, bytes: 1 << 20 };
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: end_at_uncaught_panics_only(), |bytes: &[u8]| {
     let whole = decode(bytes, LIMITS);
     if let Ok(image) = &whole {
         assert!(u64::from(image.width()) * u64::from(image.height()) <= LIMITS.pixels);

@@ -6,8 +6,9 @@ use shards::{
     manifest::Manifest,
     order::{Order, OrderSpec},
 };
+use shards_fuzz::end_at_uncaught_panics_only;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: end_at_uncaught_panics_only(), |bytes: &[u8]| {
     let Ok(manifest) = Manifest::from_bytes(bytes.to_vec().into(), "fuzzed") else { return };
     let again = manifest.to_bytes().expect("a manifest can be written");
     assert_eq!(Manifest::from_bytes(again.into(), "again").ok(), Some(manifest.clone()));

@@ -7,12 +7,13 @@ use proto::{
     config::{DataSection, StoreSection},
 };
 use shards::{manifest::Manifest, reader::Reader};
+use shards_fuzz::end_at_uncaught_panics_only;
 use std::{fs, sync::Arc};
 
 /// Rows that are read of a group: a footer may say any number.
 const MOST: u32 = 64;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: end_at_uncaught_panics_only(), |bytes: &[u8]| {
     let disk = tempfile::tempdir().expect("a temporary folder");
     fs::write(disk.path().join("0.parquet"), bytes).expect("room for a file");
     let data = DataSection { train: disk.path().to_str().unwrap_or_default().into(), ..DataSection::default() };

@@ -1,7 +1,10 @@
 //! A manifest as a file: parquet, one row a file of the dataset, so that it is compact and other tools can read it.
 
 use super::{File, Manifest, RowGroup};
-use crate::error::{Error, Result};
+use crate::{
+    committed::digest,
+    error::{Error, Result},
+};
 use arrow_array::{
     Array, ArrayRef, ListArray, PrimitiveArray, RecordBatch, StringArray, UInt32Array, UInt64Array,
     cast::AsArray,
@@ -24,9 +27,12 @@ pub const INDEX: &str = "_tandem.index";
 /// The file below a run's output that holds the manifest of its dataset, frozen at its start.
 pub const FROZEN: &str = "dataset.index";
 /// Version of the format; another one is refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Where the file keeps what is no table.
 const KEY: &str = "tandem.manifest";
+/// Where the file keeps the number of bytes before its footer and their SHA-256: a page that was damaged is not given to the reader of
+/// parquet, which some pages make ask for more memory than there is.
+const SEAL: &str = "tandem.seal";
 /// Rows that are decoded at once.
 const BATCH: usize = 4096;
 
@@ -57,12 +63,15 @@ impl Manifest {
             .set_column_encoding("bytes.list.element".into(), Encoding::DELTA_BINARY_PACKED)
             .set_column_encoding("stored.list.element".into(), Encoding::DELTA_BINARY_PACKED)
             .set_column_encoding("rows.list.element".into(), Encoding::DELTA_BINARY_PACKED)
-            .set_column_encoding("path".into(), Encoding::DELTA_BYTE_ARRAY)
             .build();
         let table = self.table().map_err(|e| failed(&e))?;
         let mut writer =
             ArrowWriter::try_new(Vec::new(), table.schema(), Some(properties)).map_err(|e| failed(&e))?;
-        writer.write(&table).map_err(|e| failed(&e))?;
+        writer.write(&table).and_then(|()| writer.flush()).map_err(|e| failed(&e))?;
+        writer.sync().map_err(|e| failed(&e))?;
+        let pages = writer.inner();
+        let seal = format!("{} {}", pages.len(), digest(pages));
+        writer.append_key_value_metadata(KeyValue::new(SEAL.into(), seal));
         writer.into_inner().map_err(|e| failed(&e))
     }
 
@@ -110,15 +119,23 @@ fn list<T: ArrowPrimitiveType>(lengths: OffsetBuffer<i32>, values: PrimitiveArra
 
 fn read(bytes: Bytes) -> std::result::Result<Manifest, String> {
     let text = |e: &dyn Display| e.to_string();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| text(&e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| text(&e))?;
     let pairs = builder.metadata().file_metadata().key_value_metadata();
-    let head = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == KEY)?.value.as_deref());
-    let head = head.ok_or_else(|| format!("it has no entry `{KEY}`"))?;
+    let entry = |key: &str| {
+        let found = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)?.value.as_deref());
+        found.ok_or_else(|| format!("it has no entry `{key}`"))
+    };
+    let head = entry(KEY)?;
     // The version first: another one may have other fields.
     let fields: serde_json::Value = serde_json::from_str(head).map_err(|e| text(&e))?;
     let version = fields.get("version").cloned().unwrap_or_default();
     if version != VERSION {
         return Err(format!("its version is {version}, this Tandem reads {VERSION}"));
+    }
+    let (length, sealed) = entry(SEAL)?.split_once(' ').unwrap_or_default();
+    let pages = length.parse().ok().and_then(|length: usize| bytes.get(..length)).unwrap_or_default();
+    if digest(pages) != sealed {
+        return Err("it is damaged: its bytes do not have the digest in it".into());
     }
     let head: Head = serde_json::from_value(fields).map_err(|e| text(&e))?;
     let mut manifest = Manifest { sources: head.sources, locations: head.locations, ..Manifest::default() };

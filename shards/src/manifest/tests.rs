@@ -8,6 +8,7 @@ use crate::{
     write::{Pair, WriteSpec, Writer},
 };
 use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use proto::config::{DataSection, Locations, StoreSection};
 use std::{fs, path::Path, sync::Arc};
@@ -251,7 +252,7 @@ async fn another_version_and_another_parquet_file_are_no_index() {
     let error = Manifest::from_bytes(data.into(), "x").unwrap_err().to_string();
     assert!(error.contains("`tandem.manifest`"), "{error}");
     let whole = indexed(&at(&location)).await.to_bytes().unwrap();
-    let text = br#"{"version":2"#;
+    let text = br#"{"version":3"#;
     let found = whole.windows(text.len()).position(|part| part == text).unwrap();
     let mut other = whole.clone();
     other[found + text.len() - 1] = b'9';
@@ -296,11 +297,17 @@ proptest! {
         let mut manifest = Manifest { sources: vec![Source::default()], locations: vec![(0, "x".into())], ..Manifest::default() };
         manifest.push(File { location: 0, path: "p".into(), size: 9, etag: "e".into(), groups: 0..0 }, &[RowGroup { stored: 2, rows: 1, offset: 4, bytes: 7 }]);
         let mut bytes = manifest.to_bytes().unwrap();
+        let footer = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.clone())).unwrap();
+        let entries = footer.metadata().file_metadata().key_value_metadata().unwrap();
+        let seal = entries.iter().find(|entry| entry.key == "tandem.seal").unwrap().value.clone().unwrap();
+        let pages: usize = seal.split(' ').next().unwrap().parse().unwrap();
+        prop_assert!((100..bytes.len()).contains(&pages), "{} bytes of pages", pages);
         bytes.truncate((bytes.len() as f64 * keep) as usize);
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
-        if let Err(error) = Manifest::from_bytes(bytes.into(), "x") {
-            prop_assert!(error.to_string().contains("the index x"), "{}", error);
+        match Manifest::from_bytes(bytes.into(), "x") {
+            Err(error) => prop_assert!(error.to_string().contains("the index x"), "{}", error),
+            Ok(_) => prop_assert!(at >= pages, "a flipped byte of a page at {} passes", at),
         }
     }
 }
