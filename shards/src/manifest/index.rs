@@ -54,6 +54,16 @@ impl Manifest {
         listed.read(&known, heard).await
     }
 
+    /// The manifest in the file at `location`.
+    ///
+    /// # Errors
+    /// A file that is not there or is no manifest, a store that refuses.
+    pub async fn load(location: &str) -> Result<Self> {
+        let found = Folder::open(location)?.get("").await?;
+        let missing = || Error::Index { file: location.into(), reason: "there is no such file".into() };
+        Self::from_bytes(found.ok_or_else(missing)?, location)
+    }
+
     /// The manifest of the training set: the index that `data` names, and else those beside the files, where there are some, which have
     /// to fit the files; the rest is read from footers.
     ///
@@ -61,7 +71,7 @@ impl Manifest {
     /// As [`index`](Self::index), an index that can't be understood, and one that does not fit files or filter any more.
     pub async fn open(data: &DataSection, store: &StoreSection) -> Result<Self> {
         let mut listed = Listed::new(&data.sources(), store)?;
-        let named = if data.index.is_empty() { None } else { Some(named(&data.index).await?) };
+        let named = if data.index.is_empty() { None } else { Some(Self::load(&data.index).await?) };
         let named = named.iter().flat_map(|index| listed.parts(index)).collect::<Vec<_>>();
         let mut known = Vec::new();
         for location in 0..listed.places.len() {
@@ -178,14 +188,6 @@ impl Manifest {
         }
         Some(part)
     }
-}
-
-/// The index that the configuration names.
-async fn named(location: &str) -> Result<Manifest> {
-    let folder = Folder::open(location)?;
-    let found = folder.get("").await?;
-    let missing = || Error::Index { file: location.into(), reason: "there is no such file".into() };
-    Manifest::from_bytes(found.ok_or_else(missing)?, location)
 }
 
 /// The index in a location's folder, of the files that the location names; none for a location that is a single file.

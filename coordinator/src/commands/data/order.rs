@@ -6,7 +6,6 @@ use proto::{GlobalStep, Rank, WorldSize};
 use shards::{
     manifest::Manifest,
     order::{Order, Slot, lanes_of, order_spec},
-    store::Folder,
 };
 use std::io::Write;
 
@@ -17,8 +16,7 @@ use std::io::Write;
 pub(super) async fn order(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let config = knobs(&arguments.manifest, &arguments.sets)?;
     let manifest = if arguments.manifest.ends_with(".index") {
-        let bytes = Folder::open(&arguments.manifest)?.get("").await?.unwrap_or_default();
-        Manifest::from_bytes(bytes, &arguments.manifest)?
+        Manifest::load(&arguments.manifest).await?
     } else {
         Manifest::open(&config.data, &config.store).await?
     };

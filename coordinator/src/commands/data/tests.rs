@@ -144,6 +144,9 @@ async fn the_order_of_a_step_is_the_same_for_any_number_of_workers() {
     assert_eq!(one.len(), 8);
     assert!(one[0].starts_with("0 0 ") && one[0].contains("00000.parquet"), "{one:?}");
     assert_eq!(rows(step("3").await.unwrap()), one);
+    let gone =
+        run(&["order", "--manifest", "gone.index", "--step", "1", "--world", "1"]).await.0.unwrap_err();
+    assert!(gone.to_string().contains("gone.index") && gone.to_string().contains("no such file"), "{gone}");
     let error = step("5").await.unwrap_err();
     assert!(error.to_string().contains("--world = 5") && error.exit() == Exit::Usage, "{error}");
 }
