@@ -1,21 +1,21 @@
 //! The layout of a checkpoint in the object store, shared by the workers that write its parts and the coordinator that
 //! commits it.
 //!
-//! `checkpoints/step-000000123/` holds `part-00000.safetensors` and so on, then [`MANIFEST`], then [`MARKER`]. Only a
-//! folder whose marker names its manifest's digest exists for anyone. The manifest also names the newest segment of the
-//! run's ledger, which lies beside the checkpoints and is never pruned.
+//! `checkpoints/step-000000123/` holds `g000000007-part-00000.safetensors` and so on, then `g000000007-manifest.json`, then
+//! [`MARKER`]. The generation in the names keeps apart what two attempts at the same step write, so that a worker or a
+//! coordinator of an earlier one can't spoil what a later one has committed. Only a folder whose marker names its manifest and
+//! that manifest's digest exists for anyone. The manifest also names the newest segment of the run's ledger, which lies beside
+//! the checkpoints and is never pruned.
 
 use crate::{Generation, GlobalStep};
 use serde::{Deserialize, Serialize};
 
 /// Folder below a run's output that holds the checkpoints.
 pub const FOLDER: &str = "checkpoints";
-/// The file with the [`Manifest`], JSON.
-pub const MANIFEST: &str = "manifest.json";
-/// The commit marker: it holds the SHA-256 of the manifest file in hex, and is made with put-if-absent.
+/// The commit marker: it holds the SHA-256 of the manifest file in hex, a space and its name, and is made with put-if-absent.
 pub const MARKER: &str = "COMMITTED";
 /// Version of [`Manifest`]; another one is refused.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,9 +63,14 @@ pub fn step_of(folder: &str) -> Option<GlobalStep> {
     folder.strip_prefix("step-")?.parse().ok().map(GlobalStep)
 }
 
-/// The name of a part.
-pub fn part_name(index: usize) -> String {
-    format!("part-{index:05}.safetensors")
+/// The name of a part that `generation` writes.
+pub fn part_name(generation: Generation, index: usize) -> String {
+    format!("g{:09}-part-{index:05}.safetensors", generation.0)
+}
+
+/// The name of the [`Manifest`] that `generation` writes, JSON.
+pub fn manifest_name(generation: Generation) -> String {
+    format!("g{:09}-manifest.json", generation.0)
 }
 
 #[cfg(test)]

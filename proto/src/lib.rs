@@ -7,13 +7,14 @@ pub mod checkpoint;
 pub mod config;
 pub mod exit;
 pub mod ids;
+pub mod settle;
 
 pub use config::RunConfig;
 pub use exit::Exit;
 pub use ids::{Generation, GlobalStep, LaneId, Rank, RowGroupId, WorldSize};
 
 /// The version of the messages. A worker and a coordinator of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The generated messages, clients and servers of `tandem.v1`.
 pub mod v1 {

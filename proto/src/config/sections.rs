@@ -17,6 +17,8 @@ choices! {
     Duplicates { Masked = "masked", Positives = "positives", Negatives = "negatives" }
     /// How the learning rate follows the steps.
     Schedule { Step = "step", Epoch = "epoch" }
+    /// What follows when a step's loss or gradient is not finite, or its loss jumps.
+    OnAnomaly { Stop = "stop", Skip = "skip", Rollback = "rollback" }
     /// What the queue holds before the first step.
     QueueStart { Empty = "empty", Random = "random" }
 }
@@ -30,8 +32,12 @@ sections! {
         output: String = "runs/run".into(),
         /// Seed of everything random: order, augmentation, masks, negatives, dropout, initial weights.
         seed: u64 = 0,
-        /// Workers that a generation needs; the coordinator waits for them.
+        /// Workers that the run should have: the first generation waits for them, and spares fill up to them.
         workers: u32 = 1,
+        /// Fewest workers with which the run goes on when others are lost; 0 means 1, or run.workers where a knob of objective reaches only each worker's local batch.
+        min_workers: u32 = 0,
+        /// Most workers that take part when more join; 0 means run.workers.
+        max_workers: u32 = 0,
         /// Where tensors live: cpu or cuda. A run that asks for cuda never falls back to cpu.
         device: Device = Device::Cpu,
         /// Threads of each worker's tensor kernels; 0 divides the host's cores by its workers.
@@ -229,6 +235,12 @@ sections! {
         epsilon: f64 = 1e-8,
         /// Largest L2 norm of the whole gradient; 0 turns clipping off.
         clip_norm: f64 = 0.0,
+        /// When a loss or gradient is not finite, or the loss jumps over spike_bound: stop the run, skip the update, or rollback: take up the newest committed checkpoint's state and train on after this step. The ledger records what was skipped.
+        on_anomaly: OnAnomaly = OnAnomaly::Stop,
+        /// A loss over this many times its moving average is an anomaly; 0 turns it off.
+        spike_bound: f64 = 0.0,
+        /// Anomalies in a row after which the run stops whatever on_anomaly says.
+        anomalies: u32 = 10,
         /// The dtype of matrix products: f32 or bf16 (autocast).
         precision: Precision = Precision::F32,
         /// Size of a bucket of gradients that is reduced while backward goes on, in MiB.
@@ -240,6 +252,12 @@ sections! {
         every: u64 = 1_000,
         /// Newest committed checkpoints that are kept.
         keep: u32 = 3,
+        /// Older committed checkpoints are kept too until they are this many hours old.
+        keep_hours: f64 = 0.0,
+        /// Most MiB a second that a worker writes of its part; 0 sets no limit.
+        upload_mib: f64 = 0.0,
+        /// Checkpoints in a row that may fail to be written, with a warning, before the run ends.
+        failures: u32 = 3,
     }
     /// Metrics.
     metrics: MetricsSection {
@@ -254,6 +272,10 @@ sections! {
         heartbeat_ms: u32 = 500,
         /// Seconds without a heartbeat after which a worker counts as lost.
         lost_after: f64 = 20.0,
+        /// Seconds that a run which lost workers waits for others in their place, before it goes on with fewer.
+        grace: f64 = 0.0,
+        /// Seconds that workers train on, or wait, without a coordinator before they give up.
+        orphan_after: f64 = 600.0,
         /// Steps between two comparisons of the whole state, bit by bit, over all workers; 0 turns them off.
         compare_every: u64 = 500,
         /// Seconds after which a collective that does not end is an error.

@@ -21,6 +21,7 @@ impl RunConfig {
         self.validate_store(&mut require);
         self.validate_model(&mut require);
         self.validate_training(&mut require);
+        self.validate_world(&mut require);
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
     }
 
@@ -45,13 +46,6 @@ impl RunConfig {
         for (key, value) in [("data.max_pixels", data.max_pixels), ("data.max_bytes", data.max_bytes)] {
             require(value > 0, format!("{key} = 0: no image would be read; give at least 1"));
         }
-        require(
-            self.run.workers <= data.lanes,
-            format!(
-                "run.workers = {} is more than data.lanes = {}: each worker needs a lane",
-                self.run.workers, data.lanes
-            ),
-        );
         for (key, value) in [
             ("data.substitution_budget", data.substitution_budget),
             ("augment.min_crop", augment.min_crop),
@@ -67,6 +61,64 @@ impl RunConfig {
             augment.std.iter().all(|s| *s > 0.0),
             format!("augment.std = {:?}: give positive numbers", augment.std),
         );
+    }
+
+    fn validate_world(&self, require: &mut impl FnMut(bool, String)) {
+        let (run, cluster, lanes) = (&self.run, &self.cluster, self.data.lanes);
+        let [least, wanted, most] = [self.min_workers(), run.workers, self.max_workers()];
+        for (key, value) in [("workers", wanted), ("max_workers", most)] {
+            require(
+                value <= lanes,
+                format!("run.{key} = {value} is more than data.lanes = {lanes}: each worker needs a lane"),
+            );
+        }
+        require(
+            least <= wanted && wanted <= most,
+            format!(
+                "run.min_workers = {least}, run.workers = {wanted} and run.max_workers = {most}: they may not fall"
+            ),
+        );
+        require(
+            !self.is_local() || (least == wanted && wanted == most),
+            format!(
+                "run.min_workers = {least} and run.max_workers = {most}: with keys, negatives or means of objective = \"local\" another number of workers is another training; give run.workers = {wanted} for both"
+            ),
+        );
+        for (key, value) in
+            [("cluster.grace", cluster.grace), ("checkpoint.keep_hours", self.checkpoint.keep_hours)]
+        {
+            require((0.0..=1e6).contains(&value), format!("{key} = {value}: give 0 to 1000000"));
+        }
+        let (orphan, upload) = (cluster.orphan_after, self.checkpoint.upload_mib);
+        require(
+            (0.0..=3.2e7).contains(&orphan),
+            format!("cluster.orphan_after = {orphan}: give 0 to 32000000"),
+        );
+        require((0.0..=1e9).contains(&upload), format!("checkpoint.upload_mib = {upload}: give 0 or more"));
+        let bound = self.optimizer.spike_bound;
+        require(
+            bound == 0.0 || (bound > 1.0 && bound.is_finite()),
+            format!("optimizer.spike_bound = {bound}: give a number above 1, or 0"),
+        );
+    }
+
+    /// Fewest workers with which the run goes on.
+    pub fn min_workers(&self) -> u32 {
+        match self.run.min_workers {
+            0 if self.is_local() => self.run.workers,
+            told => told.max(1),
+        }
+    }
+
+    /// Most workers that take part.
+    pub fn max_workers(&self) -> u32 {
+        if self.run.max_workers == 0 { self.run.workers } else { self.run.max_workers }
+    }
+
+    /// Whether the number of workers changes what is learned.
+    fn is_local(&self) -> bool {
+        let objective = &self.objective;
+        [objective.keys, objective.negatives, objective.means].contains(&Reach::Local)
     }
 
     fn validate_sources(&self, require: &mut impl FnMut(bool, String)) {

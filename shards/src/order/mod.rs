@@ -214,5 +214,24 @@ pub fn lanes_of(rank: Rank, world: WorldSize, lanes: u32) -> Range<u32> {
     cut(rank.0.into())..cut(u64::from(rank.0) + 1)
 }
 
+/// How many lanes each rank has when its share is proportional to its weight: each at least one, `lanes` in all, and with equal
+/// weights those of [`lanes_of`]. There are at most as many weights as lanes; a weight of 0 counts as 1.
+pub fn lanes_by_weight(weights: &[u32], lanes: u32) -> Vec<u32> {
+    let weights: Vec<u64> = weights.iter().map(|weight| u64::from((*weight).max(1))).collect();
+    let total: u64 = weights.iter().sum();
+    let (mut before, mut cut) = (0, 0);
+    let share = |(rank, weight): (usize, &u64)| {
+        before += weight;
+        let rest = (weights.len() - rank - 1) as u32;
+        let ideal = (u64::from(lanes) * before / total) as u32;
+        // Room for this rank and for all after it.
+        let end = ideal.clamp(cut + 1, lanes.saturating_sub(rest).max(cut + 1));
+        let own = end - cut;
+        cut = end;
+        own
+    };
+    weights.iter().enumerate().map(share).collect()
+}
+
 #[cfg(test)]
 mod tests;

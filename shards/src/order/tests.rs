@@ -35,6 +35,26 @@ fn first_epoch(order: &Order, lane: u32) -> Vec<Slot> {
 
 proptest! {
     #[test]
+    fn lanes_by_weight_are_all_lanes_and_near_their_share(weights in prop::collection::vec(0u32..20, 1..12), more in 0u32..300) {
+        let lanes = weights.len() as u32 + more;
+        let shares = lanes_by_weight(&weights, lanes);
+        prop_assert_eq!(shares.iter().sum::<u32>(), lanes);
+        prop_assert!(shares.len() == weights.len() && shares.iter().all(|share| *share > 0));
+        let equal = lanes_by_weight(&vec![3; weights.len()], lanes);
+        let world = WorldSize(weights.len() as u32);
+        let cut: Vec<u32> = (0..world.0).map(|rank| lanes_of(Rank(rank), world, lanes).len() as u32).collect();
+        prop_assert_eq!(equal, cut);
+        let total: u32 = weights.iter().map(|weight| (*weight).max(1)).sum();
+        let mut apart = 0.0;
+        for (share, weight) in shares.iter().zip(&weights) {
+            apart = f64::max(apart, (f64::from(*share) - f64::from(lanes * (*weight).max(1)) / f64::from(total)).abs());
+        }
+        prop_assert!(apart <= 1.0 + weights.len() as f64, "{} apart", apart);
+    }
+}
+
+proptest! {
+    #[test]
     fn an_epoch_has_each_row_once((rows, spec) in datasets()) {
         let order = Order::whole(&rows, spec);
         let slots: Vec<Slot> = (0..spec.lanes).flat_map(|lane| first_epoch(&order, lane)).collect();

@@ -1,0 +1,101 @@
+//! What the members of a new generation do with the states that they hold, before its first step: a pure function that every
+//! rank computes from the same table.
+
+use crate::{Generation, GlobalStep, Rank};
+
+/// What one member holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// The newest generation in which its state was settled with the others'; 0: it holds none.
+    pub settled: Generation,
+    /// Committed updates.
+    pub applied: GlobalStep,
+    /// Whether its gradients of the next step are complete and the vote about them did not end here.
+    pub staged: bool,
+}
+
+/// What one member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// Keeps its state, and forgets gradients that nobody has applied: the step is done again.
+    Keep,
+    /// Applies its staged gradients by the leader's verdict.
+    Apply,
+    /// Takes the leader's state.
+    Receive,
+}
+
+/// What all do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nobody holds a state: all take that of the newest checkpoint, or begin.
+    Begin,
+    /// The leader's state becomes everybody's.
+    Settle {
+        /// The lowest rank with the newest state.
+        leader: Rank,
+        /// Its committed updates.
+        step: GlobalStep,
+        /// By rank.
+        deeds: Vec<Deed>,
+    },
+}
+
+/// Decides by what each rank holds, in the order of the ranks.
+///
+/// States of the newest settled generation count; what others hold may be of a branch that was given up. Among them the highest
+/// applied step wins: its vote has ended, so every member of that generation had staged it. If nobody applied a staged step, it is
+/// done again with the same slots.
+pub fn settle(held: &[Held]) -> Plan {
+    let newest = held.iter().map(|held| (held.settled, held.applied)).max().unwrap_or_default();
+    let leader = (0..).zip(held).find(|(_, held)| (held.settled, held.applied) == newest);
+    let (Some((leader, _)), (Generation(1..), step)) = (leader, newest) else { return Plan::Begin };
+    let deed = |held: &Held| match (held.settled == newest.0, held.staged) {
+        (true, _) if held.applied == step => Deed::Keep,
+        (true, true) if held.applied.next() == step => Deed::Apply,
+        _ => Deed::Receive,
+    };
+    Plan::Settle { leader: Rank(leader), step, deeds: held.iter().map(deed).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(settled: u64, applied: u64, staged: bool) -> Held {
+        Held { settled: Generation(settled), applied: GlobalStep(applied), staged }
+    }
+
+    fn settled(all: &[Held]) -> (u32, u64, Vec<Deed>) {
+        match settle(all) {
+            Plan::Settle { leader, step, deeds } => (leader.0, step.0, deeds),
+            Plan::Begin => panic!("somebody holds a state"),
+        }
+    }
+
+    #[test]
+    fn without_a_state_all_begin() {
+        assert_eq!(settle(&[]), Plan::Begin);
+        assert_eq!(settle(&[held(0, 0, false); 3]), Plan::Begin);
+    }
+
+    #[test]
+    fn who_is_one_behind_applies_and_who_is_new_receives() {
+        use Deed::{Apply, Keep, Receive};
+        let all = [held(3, 7, true), held(3, 8, false), held(0, 0, false), held(3, 8, false)];
+        assert_eq!(settled(&all), (1, 8, vec![Apply, Keep, Receive, Keep]));
+    }
+
+    #[test]
+    fn a_step_that_nobody_applied_is_done_again() {
+        assert_eq!(settled(&[held(3, 7, true), held(3, 7, true)]), (0, 7, vec![Deed::Keep; 2]));
+    }
+
+    #[test]
+    fn a_state_of_a_branch_that_was_given_up_does_not_win() {
+        use Deed::{Keep, Receive};
+        // Rank 0 applied step 8 alone, was cut off, and comes back after the others did step 8 again.
+        assert_eq!(settled(&[held(3, 9, false), held(4, 8, true)]), (1, 8, vec![Receive, Keep]));
+        assert_eq!(settled(&[held(3, 7, true), held(4, 8, false)]), (1, 8, vec![Receive, Keep]));
+    }
+}
