@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 use worker::session::Session;
-use worker::vote::Wishes;
+use worker::vote::Ballot;
 
 /// Set for a process that is a rank: the coordinator's URL.
 const URL: &str = "TANDEM_GOLDEN_COORDINATOR";
@@ -45,6 +45,7 @@ fn rank(url: &str, kind: Kind) {
         world_size: assignment.world_size,
         device: Device::Cpu,
         interface: "127.0.0.1".into(),
+        meeting: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
     };
     let group = Group::new(spec, Arc::new(session.store())).unwrap();
@@ -54,7 +55,7 @@ fn rank(url: &str, kind: Kind) {
     let batch = batch(own, 1, Share { rank: assignment.rank, ranks: assignment.world_size });
     let mut trainer = trainer(kind, &config(0.4, Semantics::Paper), None, group);
     let teacher = trainer.state().teacher.copy_where(|_| true);
-    let outcome = trainer.step_with(&batch, &draws(own, &batch, Chosen::Drawn), Wishes::default()).unwrap();
+    let outcome = trainer.step_with(&batch, &draws(own, &batch, Chosen::Drawn), &Ballot::default()).unwrap();
 
     // Metrics are means over all rows: of equal halves for two of the losses, weighted by masked tokens for the third.
     let masked =
