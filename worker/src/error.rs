@@ -23,7 +23,9 @@ pub enum Error {
         before: u32,
     },
     /// A commit broke off halfway: this rank's state is of no use any more.
-    #[error("step {step}: the commit broke off, so this worker's state is lost: {reason}; replace its device or host if it comes back")]
+    #[error(
+        "step {step}: the commit broke off, so this worker's state is lost: {reason}; replace its device or host if it comes back"
+    )]
     Torn {
         /// The step that was being committed.
         step: proto::GlobalStep,

@@ -20,8 +20,10 @@ pub fn compare(state: &State, good: GlobalStep, group: &mut Group) -> Result<()>
     let tensors = state.tensors();
     let sums = tensors.values().map(sums).collect::<Result<Vec<_>>>()?;
     let counters = state.counters();
-    let Counters { step, optimizer_step, queue_pointer, queue_filled, loss_average, loss_updates, anomalies } = counters;
-    let counters = [step.0, optimizer_step, loss_average, loss_updates, anomalies.into()].map(|count| count as i64);
+    let Counters { step, optimizer_step, queue_pointer, queue_filled, loss_average, loss_updates, anomalies } =
+        counters;
+    let counters =
+        [step.0, optimizer_step, loss_average, loss_updates, anomalies.into()].map(|count| count as i64);
     let counters = [counters.as_slice(), &[queue_pointer, queue_filled]].concat();
     let counters = Tensor::from_slice(&counters).to_device(group.device());
     let mine = Tensor::cat(&[Tensor::cat(&sums, 0), counters], 0).unsqueeze(0);

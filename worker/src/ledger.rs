@@ -86,7 +86,8 @@ impl Ledger {
     /// # Errors
     /// Entries that lack lanes, which is a defect.
     pub(crate) fn close(&mut self) -> Result<()> {
-        let (Some(first), Some(to)) = (self.entries.first(), self.entries.last().map(|last| last.step)) else {
+        let (Some(first), Some(to)) = (self.entries.first(), self.entries.last().map(|last| last.step))
+        else {
             return Ok(());
         };
         let name = segment_name(self.from, to, first.generation);

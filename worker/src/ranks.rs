@@ -65,9 +65,7 @@ pub(crate) fn transfer(
             let now: Vec<&Tensor> = rest.drain(..fit).collect();
             let counts: Vec<i64> = now.iter().map(|tensor| tensor.numel() as i64).collect();
             let flat = match group.rank() == leader {
-                true => {
-                    Tensor::f_cat(&now.iter().map(|tensor| tensor.reshape([-1])).collect::<Vec<_>>(), 0)?
-                }
+                true => Tensor::f_cat(&now.iter().map(|tensor| tensor.reshape([-1])).collect::<Vec<_>>(), 0)?,
                 false => Tensor::f_zeros([counts.iter().sum::<i64>()], (kind, device))?,
             };
             group.broadcast(&flat, leader)?;
@@ -97,7 +95,8 @@ mod tests {
         let given = (0..3).map(|rank| (tensors(rank), vec![rank as u8; 2 + rank as usize])).collect();
         let all = toy::ranks(given, |mut group, (tensors, bytes)| {
             let spread = spread(&mut group, 1, bytes).unwrap();
-            transfer(&mut group, 1, &tensors, group.rank() == 2).unwrap();
+            let receives = group.rank() == 2;
+            transfer(&mut group, 1, &tensors, receives).unwrap();
             (spread, tensors["a"].double_value(&[1, 4]), tensors["b"].int64_value(&[2, 1]))
         });
         let told = vec![1u8; 3];

@@ -71,7 +71,12 @@ struct Done {
 
 impl Outbox {
     /// Starts sending for a worker that writes into `output`.
-    pub(crate) fn start(runtime: &Handle, voice: Voice, output: &Folder, section: &CheckpointSection) -> Self {
+    pub(crate) fn start(
+        runtime: &Handle,
+        voice: Voice,
+        output: &Folder,
+        section: &CheckpointSection,
+    ) -> Self {
         // Reports are small and the number of shares is bounded by the loop.
         let (messages, inbox) = mpsc::unbounded_channel();
         let done = Arc::new(Done::default());
@@ -211,7 +216,9 @@ impl Sender {
                 return Ok(());
             };
             self.failures += 1;
-            if !matches!(error, Error::Store(_) | Error::Unwritten(_)) || self.failures > self.section.failures {
+            if !matches!(error, Error::Store(_) | Error::Unwritten(_))
+                || self.failures > self.section.failures
+            {
                 return Err(error);
             }
             tracing::warn!(

@@ -32,6 +32,8 @@ pub(crate) struct Seat {
     pub(crate) counts: Vec<i64>,
     /// The newest committed checkpoint when the generation began; 0 for none.
     pub(crate) resume: GlobalStep,
+    /// Fingerprint of the dataset that the coordinator means.
+    dataset: String,
     /// Threads of the tensor kernels.
     threads: usize,
 }
@@ -49,6 +51,7 @@ impl Seat {
             lanes: first..first + own,
             counts: lanes.iter().map(|lanes| i64::from(*lanes) * per_lane).collect(),
             resume: GlobalStep(assignment.resume_step),
+            dataset: assignment.manifest_fingerprint.clone(),
             threads: device::threads(&config.run, assignment.local_world_size),
         }
     }
@@ -148,6 +151,7 @@ pub(crate) fn sit(
     holding: &mut Holding,
     interface: Option<&str>,
 ) -> Result<Place> {
+    warm.check(&seat.dataset)?;
     let mut group = seat.meet(session, warm, interface)?;
     let first = warm.first(session.runtime(), seat.resume);
     let steps = warm.steps_per_epoch;
@@ -184,7 +188,8 @@ mod tests {
     fn ranks_of_different_weight_share_the_whole_batch() {
         let mut config = RunConfig::default();
         (config.optimizer.batch, config.data.lanes) = (24, 8);
-        let assignment = |rank| v1::Assignment { rank, world_size: 3, lanes: vec![2, 3, 3], ..Default::default() };
+        let assignment =
+            |rank| v1::Assignment { rank, world_size: 3, lanes: vec![2, 3, 3], ..Default::default() };
         let seats = [0, 1, 2].map(|rank| Seat::new(&assignment(rank), &config));
         assert!(seats.iter().all(|seat| seat.counts == [6, 9, 9]));
         assert_eq!(seats.map(|seat| seat.lanes), [0..2, 2..5, 5..8]);

@@ -67,7 +67,17 @@ impl Session {
         let standing = Arc::new(Standing::default());
         let (orders, heart) = start(runtime, &link, &standing, &joined, &config);
         tracing::info!("joined run {} as worker {}", joined.run, joined.member);
-        Ok(Self { runtime: runtime.clone(), link, request, config, standing, orders, heart, served: 0, slot: joined.slot })
+        Ok(Self {
+            runtime: runtime.clone(),
+            link,
+            request,
+            config,
+            standing,
+            orders,
+            heart,
+            served: 0,
+            slot: joined.slot,
+        })
     }
 
     /// Joins again, after a coordinator that does not know this worker: what it holds is still worth as much.
@@ -116,7 +126,7 @@ impl Session {
     }
 
     /// Has no seat (any more): `broken` if the last one's collectives failed.
-    pub(crate) fn wait(&self, held: Held, broken: bool) {
+    pub fn wait(&self, held: Held, broken: bool) {
         self.standing.say(|told| {
             told.phase = v1::Phase::Waiting.into();
             told.applied_step = held.applied.0;
@@ -205,7 +215,9 @@ impl Session {
             if signalled().await.is_err() {
                 return;
             }
-            tracing::info!("told to go: leaving at the next step boundary; a second signal ends this process");
+            tracing::info!(
+                "told to go: leaving at the next step boundary; a second signal ends this process"
+            );
             let call = || {
                 let mut client = MembershipClient::new(link.channel());
                 let request = v1::DrainRequest { member: standing.member() };
@@ -273,10 +285,9 @@ fn passing(status: &Status) -> bool {
 
 fn refused(status: Status) -> Error {
     match status.code() {
-        _ if passing(&status) => Error::Over {
-            reason: format!("the coordinator is gone: {}", status.message()),
-            exit: Exit::Lost,
-        },
+        _ if passing(&status) => {
+            Error::Over { reason: format!("the coordinator is gone: {}", status.message()), exit: Exit::Lost }
+        }
         _ => Error::Refused(status.message().into()),
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that changes the next loss, in one place: student, teacher, optimizer, queue and step.
 
-use crate::error::Result;
 use crate::course::Course;
+use crate::error::Result;
 use crate::models::albef::{Albef, averaged};
 use crate::optimizer::Optimizer;
 use crate::queue::Queue;

@@ -101,16 +101,9 @@ impl Trainer {
     /// One step on this rank's pairs. All ranks enter it together.
     ///
     /// # Errors
-    /// A lost peer, or an anomaly that stops the run: the state is then what it was. Ranks whose states differ.
+    /// A lost peer, or an anomaly that stops the run: the state is then what it was.
     pub fn step(&mut self, batch: &LocalBatch, ballot: &Ballot) -> Result<Outcome> {
-        let probability = self.config.objective.mask_probability;
-        let draws = batch.draws(
-            self.config.run.seed,
-            self.state.step,
-            probability,
-            self.special,
-            self.group.device(),
-        );
+        let draws = self.draws(batch);
         self.step_with(batch, &draws, ballot)
     }
 
@@ -119,17 +112,39 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub fn step_with(&mut self, batch: &LocalBatch, draws: &Draws, ballot: &Ballot) -> Result<Outcome> {
+        let (staged, votes) = self.stage(batch, draws, ballot)?;
+        let outcome = commit(&self.config, self.steps_per_epoch, &mut self.state, &staged, &votes)?;
+        self.votes = votes;
+        Ok(outcome)
+    }
+
+    /// Everything random about this rank's pairs in the next step.
+    pub(crate) fn draws(&self, batch: &LocalBatch) -> Draws {
+        let (seed, probability) = (self.config.run.seed, self.config.objective.mask_probability);
+        batch.draws(seed, self.state.step, probability, self.special, self.group.device())
+    }
+
+    /// All of a step but its commit: no state has changed.
+    pub(crate) fn stage(
+        &mut self,
+        batch: &LocalBatch,
+        draws: &Draws,
+        ballot: &Ballot,
+    ) -> Result<(Staged, Votes)> {
         self.staged = None;
         let losses = if self.whole { self.learn(batch, draws)? } else { self.accumulate(batch, draws)? };
         let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
         let norm = c10d::optim::global_norm(&gradients)?;
         let sums = Sums { losses: losses.sums, rows: losses.rows, norm };
-        // From here on this rank can apply the step whenever it learns that the others did.
-        let staged = self.staged.insert(Staged { batch: losses.batch });
-        let votes = ballot.cast(&sums, self.config.data.lanes, &mut self.group)?;
-        let outcome = commit(&self.config, self.steps_per_epoch, &mut self.state, staged, &votes)?;
-        (self.staged, self.votes) = (None, votes);
-        Ok(outcome)
+        let staged = Staged { batch: losses.batch };
+        match ballot.cast(&sums, self.config.data.lanes, &mut self.group) {
+            Ok(votes) => Ok((staged, votes)),
+            Err(error) => {
+                // The vote may have ended elsewhere: this rank can still apply the step when it learns so.
+                self.staged = Some(staged);
+                Err(error)
+            }
+        }
     }
 
     /// Compares the states of all ranks, where that is due after the last step.

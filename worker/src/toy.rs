@@ -73,7 +73,8 @@ pub(crate) fn state(config: &RunConfig, kind: Kind) -> State {
 }
 
 pub(crate) fn single(config: &RunConfig, state: State) -> Trainer {
-    Trainer::new(config, SPECIAL, 1.0, state, &[config.optimizer.batch.into()], group(&Arc::default(), 0, 1)).unwrap()
+    Trainer::new(config, SPECIAL, 1.0, state, &[config.optimizer.batch.into()], group(&Arc::default(), 0, 1))
+        .unwrap()
 }
 
 /// At every fifth step, slot 0 shares its caption with the odd slots and its image with the even ones, so that it has no negative.

@@ -64,7 +64,11 @@ fn live(session: &mut Session, interface: Option<&str>) -> Result<()> {
             Ok(End::Regroup) => false,
             Ok(End::RollBack) => true,
             Err(error) if error.passes() => {
-                tracing::warn!("generation {} is over at step {}: {error}", seat.generation, holding.state.step);
+                tracing::warn!(
+                    "generation {} is over at step {}: {error}",
+                    seat.generation,
+                    holding.state.step
+                );
                 true
             }
             Err(error) => return Err(error),
@@ -93,7 +97,8 @@ fn take(
     let mut trainer = Trainer::new(&config, special, warm.steps_per_epoch, state, &seat.counts, group)?;
     trainer.remember(votes);
     let tally = Tally::default();
-    let mut turn = Turn { session, warm, seat, trainer, loader, ledger, unreported, tally, sent: GlobalStep(0) };
+    let mut turn =
+        Turn { session, warm, seat, trainer, loader, ledger, unreported, tally, sent: GlobalStep(0) };
     let end = turn.begin(applied).and_then(|()| turn.train());
     let rolls_back = matches!(end, Ok(End::RollBack));
     let (trainer, ledger) = (turn.trainer, turn.ledger);
@@ -194,7 +199,10 @@ impl Turn<'_> {
         self.close()?;
         if self.warm.outbox.writes() {
             if !must {
-                tracing::warn!("step {}: the checkpoint before is still being written, so this one is left out", self.step());
+                tracing::warn!(
+                    "step {}: the checkpoint before is still being written, so this one is left out",
+                    self.step()
+                );
                 return Ok(());
             }
             let session = &*self.session;
@@ -212,7 +220,8 @@ impl Turn<'_> {
     }
 
     fn send_segments(&mut self) -> Result<()> {
-        for closed in self.ledger.closed().iter().filter(|closed| closed.to > self.sent) {
+        let sent = self.sent;
+        for closed in self.ledger.closed().iter().filter(|closed| closed.to > sent) {
             self.sent = closed.to;
             self.warm.outbox.segment(closed.clone())?;
         }

@@ -110,7 +110,8 @@ impl Ballot {
         ];
         host[..head.len()].copy_from_slice(&head);
         let own = head.len() + 2 * *first_lane as usize;
-        for (pair, digest) in host.get_mut(own..).unwrap_or_default().chunks_exact_mut(2).zip(&record.digests) {
+        for (pair, digest) in host.get_mut(own..).unwrap_or_default().chunks_exact_mut(2).zip(&record.digests)
+        {
             // Halves are exact in f64, and so are their sums with other ranks' zeros.
             pair.copy_from_slice(&[(digest >> 32) as f64, (digest & 0xffff_ffff) as f64]);
         }

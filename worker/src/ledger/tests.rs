@@ -92,7 +92,8 @@ fn every_rank_of_any_number_has_the_same_segments_and_they_are_proven() {
     }
     let segments: Vec<Segment> =
         one.closed().iter().map(|closed| Segment::decode(&closed.bytes).unwrap()).collect();
-    let covered: Vec<_> = segments.iter().map(|segment| (segment.header.from.0, segment.header.to.0)).collect();
+    let covered: Vec<_> =
+        segments.iter().map(|segment| (segment.header.from.0, segment.header.to.0)).collect();
     assert_eq!(covered, [(0, 3), (3, 7)]);
     assert_eq!(segments[1].header.previous.as_ref(), Some(&one.closed()[0].part), "they are chained");
     assert_eq!(one.newest(), Some(&one.closed()[1].part));

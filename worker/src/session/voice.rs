@@ -38,9 +38,7 @@ impl Voice {
                 let (member, generation) = (self.standing.member(), self.standing.generation());
                 let (steps, substitutions) = (steps.clone(), substitutions.clone());
                 let mut client = MembershipClient::new(self.link.channel());
-                async move {
-                    client.report(v1::ReportRequest { member, generation, steps, substitutions }).await
-                }
+                async move { client.report(v1::ReportRequest { member, generation, steps, substitutions }).await }
             };
             match self.link.insist(self.patience, call).await {
                 Err(status) if unseated(&status) && start.elapsed() < self.patience => {

@@ -4,11 +4,13 @@ use crate::record::*;
 use c10d::{Group, GroupSpec};
 use e2e::run::Place;
 use proto::config::Semantics;
+use proto::settle::Held;
 use std::env::{current_exe, var};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
+use worker::args::Train;
 use worker::session::Session;
 use worker::vote::Ballot;
 
@@ -35,10 +37,15 @@ fn two_processes(test: &str, kind: Kind) {
     }
 }
 
+fn arguments(url: &str) -> Train {
+    Train { coordinator: Some(url.into()), connect_timeout: 60.0, weight: 1, ..Train::default() }
+}
+
 /// One rank: joins, meets the other, makes the step and compares all that was recorded.
 fn rank(url: &str, kind: Kind) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut session = Session::join(runtime.handle(), url, Duration::from_secs(60)).unwrap();
+    let mut session = Session::join(runtime.handle(), &arguments(url)).unwrap();
+    session.wait(Held::default(), false);
     let assignment = session.assignment().unwrap();
     let spec = GroupSpec {
         rank: assignment.rank,
