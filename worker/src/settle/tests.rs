@@ -113,7 +113,7 @@ fn a_newcomer_receives_everything_and_all_go_on_as_one() {
         let mut three = two;
         three.insert(1, Holding { settled: Generation(0), ..states(1, Kind::Float).remove(0) });
         // What the newcomer held before is of no account.
-        let _ = three[1].state.temperature().set_requires_grad(false).fill_(0.3);
+        let _ = tch::no_grad(|| three[1].state.temperature().fill_(0.3));
         let three: Vec<Holding> = settled(three, &Never).into_iter().map(|(held, _)| held).collect();
         assert!(three[1].state.step == GlobalStep(3) && three[1].settled == Generation(2));
         three.iter().for_each(|held| assert_same(held, &three[0]));
