@@ -61,6 +61,8 @@ pub struct Membership {
     answered: u64,
     committed: GlobalStep,
     stop: Option<v1::Stop>,
+    /// This coordinator was asked for the stop, and not an earlier one.
+    asked: bool,
     verdict: Option<Verdict>,
 }
 
@@ -69,7 +71,8 @@ impl Membership {
     pub fn new(spec: Spec, past: Past, now: Duration) -> Self {
         let adopted = past.seats.iter().map(|seat| {
             let member = Member::new(&seat.host, seat.pid, seat.spare, seat.weight, now);
-            (seat.member, Member { phase: v1::Phase::Unspecified, ..member })
+            let draining = past.drained.contains(&seat.member);
+            (seat.member, Member { phase: v1::Phase::Unspecified, draining, ..member })
         });
         Self {
             spec,
@@ -88,7 +91,8 @@ impl Membership {
             request: past.answered,
             answered: past.answered,
             committed: past.committed,
-            stop: None,
+            stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
+            asked: false,
             verdict: None,
         }
     }
@@ -290,6 +294,11 @@ impl Membership {
     /// The newest generation.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Whether a generation goes on.
+    pub fn is_together(&self) -> bool {
+        matches!(self.stage, Stage::Together | Stage::Adopted)
     }
 
     /// Nobody is here (any more).
