@@ -3,7 +3,7 @@
 
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Report},
-    membership::{MemberId, Membership, Refusal, State, Verdict},
+    membership::{Beat, MemberId, Membership, Refusal, State, Verdict},
     metrics::{self, MetricsError, Recorder},
     pace::Pace,
     rendezvous::Rendezvous,
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub state: State,
     /// Why.
     pub reason: String,
+    /// How long others are still waited for before it goes on with fewer workers.
+    pub patience: Option<Duration>,
     /// Its generation.
     pub generation: Generation,
     /// Committed updates.
@@ -114,7 +116,8 @@ impl Outlook {
 pub struct Control {
     started: Instant,
     handout: Handout,
-    membership: Mutex<Membership>,
+    /// With the number of decisions so far, which orders the directives.
+    membership: Mutex<(Membership, u64)>,
     pace: Mutex<Pace>,
     /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
     latest: Mutex<metrics::Latest>,
@@ -137,11 +140,13 @@ impl Control {
         recorder: Recorder,
     ) -> Self {
         let latest = recorder.latest();
+        let epoch = membership.epoch();
         let first = snapshot(&membership, Duration::ZERO, &Pace::default(), handout.batch, &latest);
         Self {
             started: Instant::now(),
             handout,
-            membership: Mutex::new(membership),
+            // Those of a later coordinator are larger, however long this one lives.
+            membership: Mutex::new((membership, epoch << 40)),
             pace: Mutex::default(),
             latest: Mutex::new(latest),
             rendezvous: Rendezvous::default(),
@@ -175,16 +180,41 @@ impl Control {
 
     /// Looks at the membership.
     pub fn look<T>(&self, at: impl FnOnce(&Membership) -> T) -> T {
-        at(&lock(&self.membership))
+        at(&lock(&self.membership).0)
+    }
+
+    /// What a member has to do.
+    ///
+    /// # Errors
+    /// A worker that is unknown.
+    pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
+        let held = lock(&self.membership);
+        held.0.directive(id).map(|directive| v1::Directive { serial: held.1, ..directive })
+    }
+
+    /// Takes a worker's heartbeat.
+    ///
+    /// # Errors
+    /// A worker that is unknown or of another generation.
+    pub fn heartbeat(&self, beat: Beat) -> Result<v1::Directive, Refusal> {
+        self.turn(|membership, now, serial| {
+            membership.heartbeat(beat, now).map(|directive| v1::Directive { serial, ..directive })
+        })
     }
 
     /// Lets `act` decide with the present time, and does what follows from it.
     pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
+        self.turn(|membership, now, _| act(membership, now))
+    }
+
+    fn turn<T>(&self, act: impl FnOnce(&mut Membership, Duration, u64) -> T) -> T {
         let now = self.started.elapsed();
-        let mut membership = lock(&self.membership);
-        let before = Outlook::of(&membership);
-        let answer = act(&mut membership, now);
-        let after = Outlook::of(&membership);
+        let mut held = lock(&self.membership);
+        let (membership, serial) = &mut *held;
+        *serial += 1;
+        let before = Outlook::of(membership);
+        let answer = act(membership, now, *serial);
+        let after = Outlook::of(membership);
         if (before.state, &before.reason) != (after.state, &after.reason) {
             tracing::info!(state = after.state.word(), "{}", after.reason);
         }
@@ -202,14 +232,14 @@ impl Control {
             pace.observe(membership.step(), now);
         }
         let latest = lock(&self.latest);
-        self.published.send_replace(snapshot(&membership, now, &pace, self.handout.batch, &latest));
+        self.published.send_replace(snapshot(membership, now, &pace, self.handout.batch, &latest));
         answer
     }
 
     /// The members, for status: those with a seat by rank, then the others.
     pub fn members(&self) -> Vec<v1::Member> {
         let now = self.started.elapsed();
-        let membership = lock(&self.membership);
+        let membership = &lock(&self.membership).0;
         let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
             member: id.to_string(),
             host: member.host.clone(),
@@ -238,7 +268,7 @@ impl Control {
         steps: Vec<v1::StepReport>,
         substitutions: Vec<v1::Substitution>,
     ) -> Result<(), ReportError> {
-        lock(&self.membership).rank_of(member, generation)?;
+        self.look(|membership| membership.rank_of(member, generation))?;
         let latest = self.blocking(move |recorder| {
             let mut recorder = lock(recorder);
             recorder.record(&steps, &substitutions)?;
@@ -305,8 +335,8 @@ impl Control {
 
     /// A member reports its own part, of as many as there are ranks: else a step could be committed that lacks some.
     fn check_part(&self, member: MemberId, report: &Report) -> Result<(), ReportError> {
-        let membership = lock(&self.membership);
-        let (rank, world) = (membership.rank_of(member, report.generation)?, membership.world());
+        let seat = |membership: &Membership| Ok((membership.rank_of(member, report.generation)?, membership.world()));
+        let (rank, world) = self.look(seat)?;
         if (report.rank, report.parts) == (rank, world.0) {
             return Ok(());
         }
@@ -361,7 +391,8 @@ fn snapshot(
     let steps = membership.spec().steps;
     Snapshot {
         state: membership.state(),
-        reason: membership.told(now),
+        reason: membership.reason(),
+        patience: membership.patience(now),
         generation: membership.generation(),
         step: membership.step().max(latest.step),
         steps,

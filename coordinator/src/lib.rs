@@ -5,14 +5,17 @@
 //! no clock, lock or socket; only [`checkpoints`] writes commit markers.
 
 pub mod args;
+pub mod attendance;
 pub mod checkpoints;
 pub mod commands;
 pub mod control;
 pub mod display;
 pub mod error;
 pub mod membership;
+pub mod journal;
 pub mod metrics;
 pub mod pace;
+pub mod record;
 pub mod rendezvous;
 pub mod server;
 pub mod service;

@@ -62,8 +62,8 @@ fn drained(membership: &Membership) -> impl Iterator<Item = MemberId> {
 
 fn generation(proposal: &Proposal) -> Event {
     let seat = |(rank, seat): (u32, &Seat)| {
-        let Seat { member, host, pid, weight, spare } = seat.clone();
-        journal::Seat { member: member.to_string(), host, pid, rank: Rank(rank), weight, spare }
+        let Seat { member, host, pid, weight, spare, slot } = seat.clone();
+        journal::Seat { member: member.to_string(), host, pid, rank: Rank(rank), weight, spare, slot }
     };
     let seats = (0..).zip(&proposal.seats).map(seat).collect();
     Event::Generation { generation: proposal.generation, seats }

@@ -150,8 +150,8 @@ impl Membership {
         }
         let seat = |id: MemberId| {
             let member = self.members.get(&id)?;
-            let (host, pid, weight, spare) = (member.host.clone(), member.pid, member.weight, member.spare);
-            Some(Seat { member: id, host, pid, weight, spare })
+            let Member { pid, weight, spare, slot, .. } = *member;
+            Some(Seat { member: id, host: member.host.clone(), pid, weight, spare, slot })
         };
         let seats: Vec<Seat> = chosen.into_iter().filter_map(seat).collect();
         let (generation, step) = (self.generation.next(), self.begins(&seats));

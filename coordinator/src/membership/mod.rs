@@ -70,9 +70,11 @@ impl Membership {
     /// Nobody has joined yet; members of a generation of an earlier coordinator may still be at work.
     pub fn new(spec: Spec, past: Past, now: Duration) -> Self {
         let adopted = past.seats.iter().map(|seat| {
-            let member = Member::new(&seat.host, seat.pid, seat.spare, seat.weight, now);
+            let (weight, spare, slot) = (seat.weight, seat.spare, seat.slot);
             let draining = past.drained.contains(&seat.member);
-            (seat.member, Member { phase: v1::Phase::Unspecified, draining, ..member })
+            let unheard = Member::new(&seat.host, seat.pid, now);
+            let phase = v1::Phase::Unspecified;
+            (seat.member, Member { weight, spare, slot, phase, draining, ..unheard })
         });
         Self {
             spec,
@@ -115,7 +117,10 @@ impl Membership {
         }
         self.joined += 1;
         let id = MemberId { epoch: self.epoch, number: self.joined };
-        self.members.insert(id, Member::new(host, pid, spare, weight, now));
+        let taken: BTreeSet<u32> =
+            self.members.values().filter(|other| other.host == host).map(|other| other.slot).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        self.members.insert(id, Member { spare, weight, slot, ..Member::new(host, pid, now) });
         self.proceed(now);
         Ok(id)
     }
@@ -313,6 +318,16 @@ impl Membership {
             Stage::Idle => present.fold(self.committed, GlobalStep::max),
             _ => self.applied.max(self.committed),
         }
+    }
+
+    /// A member.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// The how-manieth coordinator of the run this is.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The members in the order of joining.

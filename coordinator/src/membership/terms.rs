@@ -59,6 +59,8 @@ pub struct Seat {
     pub weight: u32,
     /// Takes part only in the place of a worker that was lost.
     pub spare: bool,
+    /// Its number among the workers of its machine.
+    pub slot: u32,
 }
 
 /// A generation that begins as soon as the journal has it.

@@ -34,14 +34,19 @@ impl Membership for Service {
                 "the worker speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}; install the same Tandem on both"
             )));
         }
-        let joined = self.control.decide(|membership, now| membership.join(&host, pid, spare, weight, now));
+        let joined = self.control.decide(|membership, now| {
+            let id = membership.join(&host, pid, spare, weight, now)?;
+            Ok((id, membership.member(id).map_or(0, |member| member.slot)))
+        });
+        let (id, slot) = joined.map_err(refused)?;
         let handout = self.control.handout();
         Ok(Response::new(v1::JoinReply {
-            member: joined.map_err(refused)?.to_string(),
+            member: id.to_string(),
             run: handout.run.clone(),
             config: handout.config.clone(),
             config_hash: handout.config_hash.clone(),
             heartbeat_ms: handout.heartbeat_ms,
+            slot,
         }))
     }
 
@@ -76,8 +81,7 @@ impl Membership for Service {
             broken: request.broken,
             fresh: request.fresh,
         };
-        let told = self.control.decide(|membership, now| membership.heartbeat(beat, now));
-        told.map(Response::new).map_err(refused)
+        self.control.heartbeat(beat).map(Response::new).map_err(refused)
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {

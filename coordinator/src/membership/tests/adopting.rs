@@ -9,6 +9,7 @@ fn past() -> Past {
         pid: number,
         weight: 1,
         spare: false,
+        slot: 0,
     };
     let seats = vec![seat(1), seat(2)];
     Past { epoch: 2, generation: Generation(5), seats, committed: GlobalStep(4), answered: 3, ..Past::default() }

@@ -63,7 +63,8 @@ fn a_run_that_lost_workers_waits_for_others_during_the_grace() {
     run.broken(ids[0], 1, 3);
     run.tick(4);
     assert_eq!(run.it.proposal(), None);
-    assert!(run.it.told(at(4)).ends_with("for 1 s more"), "{}", run.it.told(at(4)));
+    assert_eq!(run.it.patience(at(4)), Some(at(1)));
+    assert!(run.it.reason().contains("1 of 2 workers are ready"), "{}", run.it.reason());
     let mut other = Run { it: run.it.clone(), now: 4 };
     other.ready(3);
     assert_eq!(other.it.proposal().unwrap().seats.len(), 2, "the replacement came in time");
