@@ -3,8 +3,11 @@
 
 use crate::store::{Folder, StoreError};
 use bytes::Bytes;
-use proto::checkpoint::{FOLDER, MANIFEST, MARKER, Manifest, Part, VERSION};
+use proto::checkpoint::{FOLDER, MARKER, Manifest, Part, VERSION};
 use sha2::{Digest, Sha256};
+
+/// The version of a checkpoint whose marker names no manifest.
+const UNNAMED: &str = "3 or less";
 
 /// Why a checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +72,21 @@ pub async fn newest(folder: &Folder) -> Result<Option<Manifest>, CommittedError>
 pub async fn manifest(folder: &Folder) -> Result<Option<Manifest>, CommittedError> {
     let Some(marker) = folder.get(MARKER).await? else { return Ok(None) };
     let damaged = |reason: String| CommittedError::Damaged { path: folder.path_of(""), reason };
-    let bytes = folder.get(MANIFEST).await?.ok_or_else(|| damaged(format!("{MANIFEST} is missing")))?;
-    if digest(&bytes).as_bytes() != marker.trim_ascii() {
-        return Err(damaged(format!("{MANIFEST} does not have the digest in {MARKER}")));
+    let marker = String::from_utf8_lossy(&marker);
+    let Some((committed, name)) = marker.trim().split_once(' ') else {
+        // Until version 3 a marker named no file.
+        let found = UNNAMED.into();
+        return Err(match marker.trim().len() {
+            64 => CommittedError::Version { path: folder.path_of(""), found },
+            _ => damaged(format!("{MARKER} is not `<SHA-256> <file>`")),
+        });
+    };
+    if !is_plain(name) {
+        return Err(damaged(format!("{MARKER} names {name:?}, which is no plain file name")));
+    }
+    let bytes = folder.get(name).await?.ok_or_else(|| damaged(format!("{name} is missing")))?;
+    if digest(&bytes) != committed {
+        return Err(damaged(format!("{name} does not have the digest in {MARKER}")));
     }
     // The version first: another one may have other fields.
     let fields: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
@@ -79,7 +94,18 @@ pub async fn manifest(folder: &Folder) -> Result<Option<Manifest>, CommittedErro
     if version != VERSION {
         return Err(CommittedError::Version { path: folder.path_of(""), found: version.to_string() });
     }
-    serde_json::from_value(fields).map(Some).map_err(|e| damaged(format!("{MANIFEST}: {e}")))
+    serde_json::from_value(fields).map(Some).map_err(|e| damaged(format!("{name}: {e}")))
+}
+
+/// What the marker holds that commits a manifest, given the file's bytes and name.
+pub fn marker(manifest: &[u8], name: &str) -> String {
+    format!("{} {name}", digest(manifest))
+}
+
+/// Whether a name is that of a file which lies in the folder itself.
+pub fn is_plain(name: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=255).contains(&name.len()) && name.bytes().all(known) && !name.starts_with('.')
 }
 
 /// The folder and manifest of the checkpoint that `location` names: a step's folder itself, or a run's output, whose newest
@@ -155,8 +181,27 @@ mod tests {
         ];
         for (change, told) in cases {
             let bytes = manifest(change);
-            folder.put(MARKER, digest(&bytes).into_bytes()).await.unwrap();
-            folder.put(MANIFEST, bytes).await.unwrap();
+            folder.put(MARKER, marker(&bytes, "m").into_bytes()).await.unwrap();
+            folder.put("m", bytes).await.unwrap();
+            let error = super::manifest(&folder).await.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_marker_that_commits_nothing_is_told() {
+        let disk = tempfile::tempdir().unwrap();
+        let folder = Folder::open(disk.path().to_str().unwrap()).unwrap();
+        let digest = digest(b"manifest");
+        for (text, told) in [
+            (digest.clone(), "`version` 3 or less, this Tandem reads"),
+            (digest[1..].into(), "COMMITTED is not `<SHA-256> <file>`"),
+            (String::new(), "COMMITTED is not `<SHA-256> <file>`"),
+            (format!("{digest} ../m"), "no plain file name"),
+            (format!("{digest} m"), "m is missing"),
+            (format!("{digest} COMMITTED"), "does not have the digest"),
+        ] {
+            folder.put(MARKER, text.into_bytes()).await.unwrap();
             let error = super::manifest(&folder).await.unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }
