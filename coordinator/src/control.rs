@@ -335,8 +335,9 @@ impl Control {
 
     /// A member reports its own part, of as many as there are ranks: else a step could be committed that lacks some.
     fn check_part(&self, member: MemberId, report: &Report) -> Result<(), ReportError> {
-        let seat = |membership: &Membership| Ok((membership.rank_of(member, report.generation)?, membership.world()));
-        let (rank, world) = self.look(seat)?;
+        let (rank, world) = self.look(|membership| {
+            membership.rank_of(member, report.generation).map(|rank| (rank, membership.world()))
+        })?;
         if (report.rank, report.parts) == (rank, world.0) {
             return Ok(());
         }

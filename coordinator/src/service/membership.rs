@@ -113,7 +113,8 @@ impl Membership for Service {
             state: request.state,
             ledger: ledger.map(|v1::Segment { name, size, sha256 }| Part { name, size, sha256 }),
         };
-        let committed = self.control.report_part(id, report, request.checkpoint_request).await.map_err(not_taken)?;
+        let committed =
+            self.control.report_part(id, report, request.checkpoint_request).await.map_err(not_taken)?;
         Ok(Response::new(v1::ReportPartReply { committed }))
     }
 
@@ -126,8 +127,7 @@ impl Membership for Service {
             let exit = i32::try_from(request.exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
             Err((exit, one_line(&request.reason)))
         };
-        let left =
-            self.control.decide(|membership, now| membership.leave(id, end, now));
+        let left = self.control.decide(|membership, now| membership.leave(id, end, now));
         left.map(|()| Response::new(v1::LeaveReply {})).map_err(refused)
     }
 }

@@ -12,7 +12,14 @@ fn past() -> Past {
         slot: 0,
     };
     let seats = vec![seat(1), seat(2)];
-    Past { epoch: 2, generation: Generation(5), seats, committed: GlobalStep(4), answered: 3, ..Past::default() }
+    Past {
+        epoch: 2,
+        generation: Generation(5),
+        seats,
+        committed: GlobalStep(4),
+        answered: 3,
+        ..Past::default()
+    }
 }
 
 fn adopt() -> (Run, [MemberId; 2]) {
@@ -102,5 +109,9 @@ fn what_was_asked_of_a_generation_is_still_asked_of_it_and_not_of_others() {
     let asked = Past { stop: Some(true), ..past() };
     let mut run = Run { it: Membership::new(spec(2), asked, at(0)), now: 0 };
     run.tick(21);
-    assert_eq!((run.it.stop(), run.it.state()), (None, State::Waiting), "nobody is left of whom it was asked");
+    assert_eq!(
+        (run.it.stop(), run.it.state()),
+        (None, State::Waiting),
+        "nobody is left of whom it was asked"
+    );
 }
