@@ -164,7 +164,7 @@ fn nobody_begins_anew_while_somebody_who_holds_the_run_is_here() {
     assert_eq!(other.it.state(), State::Waiting, "nobody is left");
     // The survivor was refused and joins again: it warms up, but it holds the run.
     let again = run.join(2, false);
-    assert_eq!(run.it.confirm(Generation(2), at(0)), true);
+    assert!(run.it.confirm(Generation(2), at(0)));
     run.say(again, 1, 6, Phase::Warming).unwrap();
     let newcomer = run.ready(3);
     assert_eq!(run.it.proposal(), None, "{}", run.it.reason());
