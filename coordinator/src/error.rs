@@ -1,6 +1,6 @@
 //! What can go wrong in `tandem`, and the exit code that each means.
 
-use crate::checkpoints::CheckpointError;
+use crate::{checkpoints::CheckpointError, journal::JournalError};
 use proto::{Exit, config::ConfigError};
 use shards::{committed::CommittedError, picture::PictureError, store::StoreError};
 use std::{io, path::PathBuf};
@@ -20,6 +20,9 @@ pub enum Error {
     /// A checkpoint that was committed can't be read.
     #[error(transparent)]
     Committed(#[from] CommittedError),
+    /// The run's journal can't be read, or takes no more.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The store of the run's output refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -179,6 +182,7 @@ impl Error {
             Self::Checkpoint(CheckpointError::Conflict { .. }) | Self::Write { .. } => Exit::Output,
             Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
             Self::Config(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
             Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),

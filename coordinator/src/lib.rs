@@ -10,6 +10,7 @@ pub mod commands;
 pub mod control;
 pub mod display;
 pub mod error;
+pub mod journal;
 pub mod membership;
 pub mod metrics;
 pub mod pace;

@@ -1,5 +1,6 @@
 //! Reads the tree as its rules see it: files, functions, and the parts of a file that are not tests.
 
+pub mod faults;
 pub mod net;
 pub mod run;
 
