@@ -1,14 +1,19 @@
 //! The run as the services, the supervisor and the display share it: the decisions of [`Membership`], and what follows
 //! from them in the rendezvous, the checkpoints, the metrics and the published [`Snapshot`].
 
+mod snapshot;
+
+pub use snapshot::Snapshot;
+
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Report},
-    membership::{Beat, MemberId, Membership, Refusal, State, Verdict},
+    membership::{Beat, MemberId, Membership, Refusal, State},
     metrics::{self, MetricsError, Recorder},
     pace::Pace,
     rendezvous::Rendezvous,
 };
 use proto::{Exit, Generation, GlobalStep, Rank, v1};
+use snapshot::Outlook;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -31,39 +36,6 @@ pub struct Handout {
     pub batch: u32,
 }
 
-/// The run at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Where it stands.
-    pub state: State,
-    /// Why.
-    pub reason: String,
-    /// How long others are still waited for before it goes on with fewer workers.
-    pub patience: Option<Duration>,
-    /// Its generation.
-    pub generation: Generation,
-    /// Committed updates.
-    pub step: GlobalStep,
-    /// The run's last step.
-    pub steps: GlobalStep,
-    /// Step of the newest committed checkpoint; 0 for none.
-    pub committed: GlobalStep,
-    /// Pairs per second, over the last half minute.
-    pub pairs_per_second: f64,
-    /// Share of the last reported step that was spent waiting for data.
-    pub data_wait: f64,
-    /// Time until the last step, where it is known.
-    pub remaining: Option<Duration>,
-    /// Scalars of the last reported step.
-    pub scalars: BTreeMap<String, f64>,
-    /// Rows replaced so far, because they can't be decoded.
-    pub substitutions: usize,
-    /// How it ended, once it has.
-    pub verdict: Option<Verdict>,
-    /// No worker is here (any more).
-    pub drained: bool,
-}
-
 /// Why a report is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -76,40 +48,6 @@ pub enum ReportError {
     /// Metrics can't be written.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-}
-
-/// What of a decision others have to act on.
-#[derive(PartialEq)]
-struct Outlook {
-    state: State,
-    reason: String,
-    generation: Generation,
-    together: bool,
-    members: usize,
-    draining: usize,
-    request: u64,
-    committed: (GlobalStep, u64),
-    stop: Option<v1::Stop>,
-    regroup: bool,
-    proposed: Option<Generation>,
-}
-
-impl Outlook {
-    fn of(membership: &Membership) -> Self {
-        Self {
-            state: membership.state(),
-            reason: membership.reason(),
-            generation: membership.generation(),
-            together: membership.is_together(),
-            members: membership.members().count(),
-            draining: membership.members().filter(|(_, member)| member.draining).count(),
-            request: membership.request(),
-            committed: (membership.newest_committed(), membership.answered()),
-            stop: membership.stop(),
-            regroup: membership.wants_regroup(),
-            proposed: membership.proposal().map(|proposal| proposal.generation),
-        }
-    }
 }
 
 /// The shared run. Its locks are never held over an await.
@@ -141,7 +79,7 @@ impl Control {
     ) -> Self {
         let latest = recorder.latest();
         let epoch = membership.epoch();
-        let first = snapshot(&membership, Duration::ZERO, &Pace::default(), handout.batch, &latest);
+        let first = Snapshot::of(&membership, Duration::ZERO, &Pace::default(), handout.batch, &latest);
         Self {
             started: Instant::now(),
             handout,
@@ -232,7 +170,7 @@ impl Control {
             pace.observe(membership.step(), now);
         }
         let latest = lock(&self.latest);
-        self.published.send_replace(snapshot(membership, now, &pace, self.handout.batch, &latest));
+        self.published.send_replace(Snapshot::of(membership, now, &pace, self.handout.batch, &latest));
         answer
     }
 
@@ -379,31 +317,5 @@ fn fatal(error: &CheckpointError) -> Option<Exit> {
         CheckpointError::Conflict { .. } => Some(Exit::Output),
         CheckpointError::Committed(_) => Some(Exit::Data),
         CheckpointError::Report { .. } | CheckpointError::State { .. } => Some(Exit::Internal),
-    }
-}
-
-fn snapshot(
-    membership: &Membership,
-    now: Duration,
-    pace: &Pace,
-    batch: u32,
-    latest: &metrics::Latest,
-) -> Snapshot {
-    let steps = membership.spec().steps;
-    Snapshot {
-        state: membership.state(),
-        reason: membership.reason(),
-        patience: membership.patience(now),
-        generation: membership.generation(),
-        step: membership.step().max(latest.step),
-        steps,
-        committed: membership.newest_committed(),
-        pairs_per_second: pace.steps_per_second() * f64::from(batch),
-        data_wait: latest.data_wait,
-        remaining: pace.remaining(steps),
-        scalars: latest.scalars.clone(),
-        substitutions: latest.substitutions,
-        verdict: membership.verdict().cloned(),
-        drained: membership.drained(),
     }
 }

@@ -108,8 +108,8 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let past = adopt(before, journal.epoch(), found.as_ref(), &config);
     let folder = scratch(&config);
     // A generation that goes on does no step again.
-    let kept = if past.seats.is_empty() { from } else { GlobalStep(u64::MAX - 1) };
-    let recorder = open_folder(&folder, &config, past.generation.next(), kept, &url)?;
+    let again = past.seats.is_empty().then_some(from);
+    let recorder = open_folder(&folder, &config, past.generation.next(), again, &url)?;
     let identity =
         Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint.clone() };
     let adopted = past.seats.clone();
@@ -301,7 +301,7 @@ fn open_folder(
     folder: &PathBuf,
     config: &RunConfig,
     generation: Generation,
-    from: GlobalStep,
+    resume: Option<GlobalStep>,
     url: &str,
 ) -> Result<Recorder> {
     let write = |name: &str, text: &str| {
@@ -311,7 +311,7 @@ fn open_folder(
     fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     write("config.toml", &config::annotated(config))?;
     write(URL, url)?;
-    Ok(Recorder::open(folder.clone(), generation, from)?)
+    Ok(Recorder::open(folder.clone(), generation, resume)?)
 }
 
 fn handout(config: &RunConfig) -> Handout {

@@ -214,13 +214,35 @@ impl Membership {
     /// Time passes: silent members are lost, and waiting for others has an end.
     pub fn tick(&mut self, now: Duration) {
         let silence = |member: &Member| now.saturating_sub(member.heard);
-        let silent = self.members.iter().map(|(id, member)| (*id, silence(member)));
-        let lost: Vec<_> = silent.filter(|(_, silence)| *silence > self.spec.lost_after).collect();
-        for (id, silence) in lost {
-            let seconds = silence.as_secs_f64();
-            self.lose(id, &format!("was not heard for {seconds:.1} s (cluster.lost_after)"), now);
+        let silent = self.members.iter().filter(|(id, member)| silence(member) > self.limit(**id, member));
+        let lost: Vec<_> = silent.map(|(id, member)| (*id, silence(member).as_secs_f64())).collect();
+        for (id, seconds) in lost {
+            self.lose(
+                id,
+                &format!(
+                    "was not heard for {seconds:.1} s (cluster.lost_after = {:.1})",
+                    self.spec.lost_after.as_secs_f64()
+                ),
+                now,
+            );
         }
         self.proceed(now);
+    }
+
+    /// The silence after which a member is lost. While a group forms or parts there are no collectives that would tell of a loss, and
+    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while.
+    fn limit(&self, id: MemberId, member: &Member) -> Duration {
+        let at_work = self.stage == Stage::Together && self.trains();
+        let seated = self.seat(id).is_some() && self.stage != Stage::Adopted;
+        let doubtful = matches!(member.stream, Stream::Gone(_)) && seated && !at_work;
+        if doubtful { self.spec.lost_after / 10 } else { self.spec.lost_after }
+    }
+
+    /// Whether all members of the generation train.
+    fn trains(&self) -> bool {
+        let trains = |member: &Member| matches!(member.phase, v1::Phase::Training | v1::Phase::Finishing);
+        let mut seated = self.seats.iter().filter_map(|seat| self.members.get(&seat.member));
+        seated.all(trains)
     }
 
     /// A member is gone. The generation in which it has a seat can't go on, unless its work is done.

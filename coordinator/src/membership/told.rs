@@ -93,14 +93,11 @@ impl Membership {
 
     /// Where the run stands.
     pub fn state(&self) -> State {
-        let trains = |member: &Member| matches!(member.phase, v1::Phase::Training | v1::Phase::Finishing);
         match (&self.verdict, self.stage) {
             (Some(verdict), _) => verdict.state,
             _ if self.stop.is_some() => State::Stopping,
-            (None, Stage::Together) => {
-                let mut seated = self.seats.iter().filter_map(|seat| self.members.get(&seat.member));
-                if seated.all(trains) { State::Training } else { State::Preparing }
-            }
+            (None, Stage::Together) if self.trains() => State::Training,
+            (None, Stage::Together) => State::Preparing,
             (None, Stage::Parting { .. }) => State::Regrouping,
             (None, Stage::Idle) if self.members.values().any(Member::holds) => State::Regrouping,
             (None, Stage::Idle | Stage::Adopted) => State::Waiting,
@@ -133,7 +130,7 @@ impl Membership {
                 let unheard = self.named(|member| member.phase == v1::Phase::Unspecified);
                 format!("generation {generation} of an earlier coordinator: {unheard} not heard yet")
             }
-            Stage::Together if self.state() == State::Preparing => {
+            Stage::Together if !self.trains() => {
                 format!("generation {generation}: {workers} workers form their group and take over the state")
             }
             Stage::Together => format!("generation {generation} trains on {workers} workers"),

@@ -130,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let report = |step| v1::StepReport { step, seconds: 0.5, pairs: 64, ..Default::default() };
         let row = |step| v1::Substitution { step, row: step, ..Default::default() };
-        let mut recorder = Recorder::open(folder.path().into(), Generation(1), GlobalStep(0)).unwrap();
+        let mut recorder = Recorder::open(folder.path().into(), Generation(1), None).unwrap();
         recorder.record(&[1, 2, 3].map(report), &[row(3)]).unwrap();
         recorder.begin(Generation(2), GlobalStep(3)).unwrap();
         assert_eq!(recorder.lines().len(), 3, "it goes on where the other one ended");

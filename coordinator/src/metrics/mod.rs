@@ -47,14 +47,20 @@ pub struct Recorder {
 
 impl Recorder {
     /// Opens `metrics.jsonl`, `quarantine.jsonl` and a new event file below `folder`. Lines after the step `resume`, which the
-    /// run is about to do again, are dropped.
+    /// run is about to do again, are dropped; without one, all are kept.
     ///
     /// # Errors
     /// Files that can't be read or written.
-    pub fn open(folder: PathBuf, generation: Generation, resume: GlobalStep) -> Result<Self, MetricsError> {
-        let lines = Journal::open(folder.join("metrics.jsonl"), resume)?;
-        let quarantine = Journal::open(folder.join("quarantine.jsonl"), resume)?;
-        let events = event_file(&folder, generation, resume)?;
+    pub fn open(
+        folder: PathBuf,
+        generation: Generation,
+        resume: Option<GlobalStep>,
+    ) -> Result<Self, MetricsError> {
+        let kept = resume.unwrap_or(GlobalStep(u64::MAX));
+        let lines: Journal<Line> = Journal::open(folder.join("metrics.jsonl"), kept)?;
+        let quarantine = Journal::open(folder.join("quarantine.jsonl"), kept)?;
+        let last = lines.all().last().map_or(0, |line| line.step);
+        let events = event_file(&folder, generation, resume.unwrap_or(GlobalStep(last)))?;
         Ok(Self { folder, generation, lines, quarantine, events })
     }
 

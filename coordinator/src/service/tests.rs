@@ -60,7 +60,7 @@ async fn serve() -> Run {
     let (journal, _) = Journal::open(&store, Opening::default()).await.unwrap();
     let past = Past { epoch: journal.epoch(), ..Past::default() };
     let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
-    let recorder = Recorder::open(output.path().into(), Generation(G), GlobalStep(0)).unwrap();
+    let recorder = Recorder::open(output.path().into(), Generation(G), None).unwrap();
     let handout =
         Handout { run: "r".into(), config: "c".into(), config_hash: "h".into(), heartbeat_ms: 100, batch: 8 };
     let folder = store.below(checkpoint::FOLDER);

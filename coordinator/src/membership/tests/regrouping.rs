@@ -192,3 +192,26 @@ fn a_checkpoint_that_may_have_died_with_its_generation_is_asked_for_again() {
     let seat = run.seat(ids[0]);
     assert_eq!((run.told(ids[0]).checkpoint_request, seat.checkpoint_request, seat.resume_step), (2, 2, 7));
 }
+
+#[test]
+fn whose_stream_is_gone_while_a_group_forms_or_parts_is_waited_for_a_short_while() {
+    let (mut run, ids) = training(spec(2));
+    run.now = 1;
+    for id in ids {
+        run.broken(id, 1, 3);
+    }
+    run.confirm();
+    run.it.gone(ids[1], 0, run.now());
+    run.say(ids[0], 2, 3, Phase::Preparing).unwrap();
+    run.tick(3);
+    assert_eq!(run.it.state(), State::Preparing, "it may listen again");
+    run.tick(4);
+    assert_eq!(run.it.state(), State::Regrouping, "{}", run.it.reason());
+
+    let (mut run, ids) = training(Spec { most: WorldSize(3), ..spec(2) });
+    run.ready(3);
+    run.say(ids[0], 1, 5, Phase::Waiting).unwrap();
+    run.it.gone(ids[1], 0, run.now());
+    run.tick(3);
+    assert_eq!(run.it.proposal().unwrap().seats.len(), 2, "it was killed on its way back");
+}
