@@ -26,7 +26,8 @@ impl Disk {
     pub fn mount(folder: &Path) -> Outcome<Self> {
         let image = folder.with_extension("disk");
         let (image_name, name) = (image.display().to_string(), folder.display().to_string());
-        let made = File::create(&image).and_then(|file| file.set_len(SIZE)).and_then(|()| fs::create_dir(folder));
+        let made =
+            File::create(&image).and_then(|file| file.set_len(SIZE)).and_then(|()| fs::create_dir(folder));
         made.map_err(|error| Why::new(&format!("making {image_name}"), &error))?;
         run("mkfs.ext4", &["-q", "-F", "-m", "0", &image_name])?;
         run("mount", &["-o", "loop", &image_name, &name])?;

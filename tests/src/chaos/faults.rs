@@ -86,7 +86,9 @@ impl Field<'_> {
         match strike.fault {
             Fault::KillCoordinator => whom = "coordinator".into(),
             Fault::KillBoth => whom.push_str(" and coordinator"),
-            Fault::KillWorkers | Fault::KillAll | Fault::Join | Fault::DiskFull | Fault::DiskStalls => whom.clear(),
+            Fault::KillWorkers | Fault::KillAll | Fault::Join | Fault::DiskFull | Fault::DiskStalls => {
+                whom.clear()
+            }
             _ => {}
         }
         Ok((whom, mends))

@@ -60,6 +60,7 @@ pub struct Fleet {
     absence: Duration,
     keeps: bool,
     own_ends: Vec<OwnEnd>,
+    last_code: Option<i32>,
 }
 
 impl Fleet {
@@ -89,6 +90,7 @@ impl Fleet {
             absence: Duration::ZERO,
             keeps: true,
             own_ends: Vec::new(),
+            last_code: None,
         })
     }
 
@@ -133,8 +135,14 @@ impl Fleet {
             What::Ended(code) => {
                 watch.ended(pid);
                 let due = if self.keeps { Life::Due(Instant::now() + self.absence) } else { Life::Away };
-                let Some(slot) = self.slots.iter_mut().find(|slot| slot.life == Life::Running(pid)) else { return };
-                slot.life = if slot.host == Host::Worker(self.extra()) { Life::Away } else { due };
+                let extra = Host::Worker(self.slots.len() - 2);
+                let Some(slot) = self.slots.iter_mut().find(|slot| slot.life == Life::Running(pid)) else {
+                    return;
+                };
+                slot.life = if slot.host == extra { Life::Away } else { due };
+                if slot.host == Host::Hub {
+                    self.last_code = code;
+                }
                 if !slot.told {
                     self.own_ends.push(OwnEnd { at, name: slot.name.clone(), code });
                 }
@@ -163,10 +171,6 @@ impl Fleet {
         Ok(())
     }
 
-    fn extra(&self) -> usize {
-        self.slots.len() - 2
-    }
-
     /// Sends a signal to some at once; they are not missed when it ends them.
     pub fn signal(&mut self, name: &str, pids: &[u64]) {
         if name == "KILL" || name == "TERM" {
@@ -187,7 +191,10 @@ impl Fleet {
     /// What ends from here on is not started again.
     pub fn let_go(&mut self) {
         self.keeps = false;
-        self.slots.iter_mut().filter(|slot| matches!(slot.life, Life::Due(_))).for_each(|slot| slot.life = Life::Away);
+        self.slots
+            .iter_mut()
+            .filter(|slot| matches!(slot.life, Life::Due(_)))
+            .for_each(|slot| slot.life = Life::Away);
     }
 
     /// Starts the worker that is there only at times.
@@ -218,9 +225,14 @@ impl Fleet {
         Some((slot.host, &slot.name))
     }
 
-    /// The slot of a process, for later.
+    /// The names of those that are there.
     pub fn running(&self) -> Vec<String> {
         self.slots.iter().filter(|slot| slot.pid().is_some()).map(|slot| slot.name.clone()).collect()
+    }
+
+    /// The exit code of the coordinator that ended last.
+    pub fn last_code(&self) -> Option<i32> {
+        self.last_code
     }
 
     /// What ended by itself.

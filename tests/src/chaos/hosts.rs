@@ -205,7 +205,8 @@ impl Drop for Hosts {
 /// A cable between a host and a bridge.
 fn plug(switch: &str, name: &str, host: Host, net: Net) -> Outcome<()> {
     let (port, address) = (port(host, net), format!("{}/24", address(host, net)));
-    let inner = ["link", "add", net.name(), "netns", name, "type", "veth", "peer", "name", &port, "netns", switch];
+    let inner =
+        ["link", "add", net.name(), "netns", name, "type", "veth", "peer", "name", &port, "netns", switch];
     run("ip", &inner)?;
     run("ip", &["-n", switch, "link", "set", &port, "master", net.name(), "up"])?;
     run("ip", &["-n", name, "address", "add", &address, "dev", net.name()])?;
@@ -254,8 +255,10 @@ fn remove(chosen: impl Fn(&str) -> bool) {
     let listed = crate::output("ip", &["netns", "list"]);
     let names = listed.lines().filter_map(|line| line.split_whitespace().next());
     for name in names.filter(|name| chosen(name)) {
-        let pids: Vec<u64> =
-            crate::output("ip", &["netns", "pids", name]).lines().filter_map(|pid| pid.parse().ok()).collect();
+        let pids: Vec<u64> = crate::output("ip", &["netns", "pids", name])
+            .lines()
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
         if !pids.is_empty() {
             crate::run::signal("KILL", &pids);
         }

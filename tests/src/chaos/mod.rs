@@ -23,11 +23,14 @@ pub use plan::Fault;
 pub use relay::relay;
 pub use report::Report;
 
-use crate::run::Place;
+use crate::{
+    program,
+    run::{Place, Told},
+};
 use disk::Disk;
 use faults::{Field, Mend};
 use fleet::Fleet;
-use hosts::{Hosts, is_root};
+use hosts::{Host, Hosts, is_root};
 use plan::{Strike, plan};
 use std::{
     fs,
@@ -43,6 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a line tells how it goes.
 const TELL: Duration = Duration::from_secs(5);
+/// Where the disk is mounted, and the run's output on it, in the folder of the trial.
+const DISK: &str = "disk";
+const OUTPUT: &str = "disk/run";
 /// Workers that wait to take a place.
 const SPARES: usize = 1;
 
@@ -82,15 +88,21 @@ pub struct Struck {
 /// The harness itself can't go on. What is wrong with the run is in the report.
 pub fn chaos(options: &Options) -> Outcome<Report> {
     let mut place = Place::drawn(PAIRS);
+    // Until it is known that nobody has to look at it.
+    place.keep(true);
+    eprintln!("the run lies in {}", place.path(""));
     let mut trial = Trial::new(options, &place)?;
     let (struck, mut wrong) = trial.suffer(options)?;
     wrong.extend(trial.end()?);
-    let verdict = judge::judge(&place, &trial, options)?;
+    let verdict = judge::judge(&place, OUTPUT, options)?;
     wrong.extend(verdict.wrong.clone());
-    if options.keep || !wrong.is_empty() {
-        place.keep();
+    let report = Report::new(options, &trial, &struck, verdict, wrong, Path::new(&place.path("")));
+    if options.keep || !report.holds() {
+        trial.save(&place)?;
+    } else {
+        place.keep(false);
     }
-    Ok(Report::new(options, &trial, &struck, verdict, wrong, Path::new(&place.path(""))))
+    Ok(report)
 }
 
 /// A run that is struck.
@@ -100,11 +112,9 @@ pub struct Trial {
     hosts: Hosts,
     disk: Option<Disk>,
     watch: Watch,
-    folder: PathBuf,
     wanted: usize,
     mends: Vec<(Duration, Mend)>,
     told: Instant,
-    leftover: Vec<String>,
 }
 
 impl Trial {
@@ -115,23 +125,20 @@ impl Trial {
         } else {
             Hosts::plain().map_err(|error| Why::new("finding a port", &error))?
         };
-        let folder = PathBuf::from(place.path("chaos"));
-        let disk = root.then(|| Disk::mount(&folder)).transpose()?;
+        let disk = root.then(|| Disk::mount(Path::new(&place.path(DISK)))).transpose()?;
         let sets = judge::sets(options.workers);
         let listen = format!("cluster.listen={}", hosts.coordinator());
         let sets: Vec<&str> = sets.iter().map(String::as_str).chain([listen.as_str()]).collect();
-        let arguments = place.arguments("chaos", &sets);
+        let arguments = place.arguments(OUTPUT, &sets);
         let fleet = Fleet::new(options.workers, SPARES, arguments, place.path("logs").into())?;
         Ok(Self {
             fleet,
             hosts,
             disk,
             watch: Watch::default(),
-            folder,
             wanted: options.workers,
             mends: Vec::new(),
             told: Instant::now(),
-            leftover: Vec::new(),
         })
     }
 
@@ -180,7 +187,8 @@ impl Trial {
         let end = self.fleet.now() + time;
         loop {
             let now = self.fleet.now();
-            let due: Vec<Mend> = self.mends.iter().filter(|(at, _)| *at <= now).map(|(_, mend)| *mend).collect();
+            let due: Vec<Mend> =
+                self.mends.iter().filter(|(at, _)| *at <= now).map(|(_, mend)| *mend).collect();
             self.mends.retain(|(at, _)| *at > now);
             for mend in due {
                 self.field().mend(mend)?;
@@ -189,7 +197,10 @@ impl Trial {
                 self.told = Instant::now();
                 let (step, generation) = (self.watch.step(), self.watch.generation());
                 let seated = self.watch.seated().len();
-                eprintln!("{:7.1} s  step {step}, generation {generation}, {seated} seats", now.as_secs_f64());
+                eprintln!(
+                    "{:7.1} s  step {step}, generation {generation}, {seated} seats",
+                    now.as_secs_f64()
+                );
             }
             if now >= end {
                 return Ok(());
@@ -216,24 +227,53 @@ impl Trial {
 
     /// Stops the run in order, and waits until no process is left; says what is wrong.
     fn end(&mut self) -> Outcome<Vec<String>> {
-        let mut wrong: Vec<String> = self
-            .fleet
-            .own_ends()
-            .iter()
-            .map(|end| format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code))
-            .collect();
+        let ends = self.fleet.own_ends().iter();
+        let told = ends.map(|end| {
+            format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code)
+        });
+        let mut wrong: Vec<String> = told.collect();
         self.fleet.let_go();
-        let all: Vec<u64> = self.fleet.coordinator().into_iter().collect();
-        self.fleet.signal("TERM", &all);
+        let url = format!("http://{}", self.hosts.coordinator());
+        let mut stop = self.hosts.command(Host::Hub, &program("tandem"));
+        let stopped = stop.args(["stop", "--coordinator", &url]).output();
+        let stopped = Told::from(stopped.map_err(|error| Why::new("tandem stop", &error))?);
+        if stopped.code != Some(0) {
+            wrong.push(format!("the run can't be stopped: {stopped:?}"));
+        }
         let start = Instant::now();
         while !self.fleet.running().is_empty() && start.elapsed() < PATIENCE {
             self.pass(LOOK)?;
         }
-        self.leftover = self.fleet.running();
-        if !self.leftover.is_empty() {
-            wrong.push(format!("still there after the end: {}", self.leftover.join(", ")));
+        if !self.fleet.running().is_empty() {
+            wrong.push(format!("still there after the end: {}", self.fleet.running().join(", ")));
+        }
+        match self.fleet.last_code() {
+            Some(75) => {}
+            code => wrong.push(format!("the coordinator ends with {code:?}, not with 75")),
         }
         Ok(wrong)
+    }
+
+    /// What the report has to say of where the run took place.
+    fn conditions(&self) -> Vec<String> {
+        if self.hosts.are_apart() {
+            let delay = self.hosts.delay_by();
+            vec![format!(
+                "each worker is a network namespace; its traffic is delayed by {delay}; the output is a disk of its own"
+            )]
+        } else {
+            let left = Fault::ALL.iter().filter(|fault| fault.needs_root()).map(|fault| fault.name());
+            let left: Vec<&str> = left.collect();
+            vec![format!("without root all processes share loopback, and there are no {}", left.join(", "))]
+        }
+    }
+
+    /// Copies the run from its disk, which goes with the trial.
+    fn save(&self, place: &Place) -> Outcome<()> {
+        match &self.disk {
+            Some(_) => failure::run("cp", &["-r", &place.path(OUTPUT), &place.path("run")]),
+            None => Ok(()),
+        }
     }
 }
 

@@ -145,8 +145,7 @@ pub fn plan(seed: u64, faults: &[Fault]) -> impl Iterator<Item = Strike> + use<>
     let mut draws = Draws(seed);
     let mut first = faults.to_vec();
     (1..first.len()).rev().for_each(|last| first.swap(last, draws.below(last as u64 + 1) as usize));
-    let bag: Vec<Fault> =
-        faults.iter().flat_map(|fault| (0..fault.weight()).map(move |_| *fault)).collect();
+    let bag: Vec<Fault> = faults.iter().flat_map(|fault| (0..fault.weight()).map(move |_| *fault)).collect();
     let mut count = 0;
     std::iter::from_fn(move || {
         let drawn = *bag.get(draws.below(bag.len() as u64) as usize)?;
