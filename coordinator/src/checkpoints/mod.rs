@@ -7,6 +7,8 @@
 pub mod retention;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
 
 pub use retention::Retention;
