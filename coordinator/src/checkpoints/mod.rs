@@ -7,8 +7,6 @@
 pub mod retention;
 
 #[cfg(test)]
-mod crash;
-#[cfg(test)]
 mod tests;
 
 pub use retention::Retention;

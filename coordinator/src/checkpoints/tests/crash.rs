@@ -2,22 +2,15 @@
 //! fails at each operation in turn, in each way. Afterwards there is a whole committed checkpoint with its whole ledger, and whoever
 //! takes over commits the next one and leaves nothing behind.
 
-use super::{
-    tests::{identity, keeping},
-    *,
-};
+use super::*;
 use e2e::faults::{self, Fault, Faulty, Script};
-use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 use proto::{checkpoint::part_name, config::StoreSection};
 use shards::{
-    committed::{digest, newest, part},
+    committed::part,
     ledger::{Entry, Header, Segment, chain, segment_name},
     order::OrderSpec,
 };
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{sync::mpsc, thread};
 
 const FAULTS: [Fault; 4] = [Fault::Refused, Fault::Unanswered, Fault::Torn, Fault::Full];
 const RANKS: u32 = 2;
