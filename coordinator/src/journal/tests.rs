@@ -285,3 +285,28 @@ proptest! {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_often_and_answers_late_is_asked_again_until_the_decision_is_there() {
+    use Fault::{Full, Late, Refused, Torn, Unanswered};
+    // The longest is later than one try may be.
+    let late = [1, 40].map(|seconds| Late(std::time::Duration::from_secs(seconds)));
+    let faults = [&[Refused, Unanswered, Torn, Full][..], &late].concat();
+    for seed in 0..100 {
+        let inner = Arc::new(InMemory::new());
+        let store = Faulty::new(inner.clone(), faults::now_and_then(seed, 3, faults.clone()));
+        let failing = Folder::new(Arc::new(store), Path::from("out"));
+        let (journal, _) = loop {
+            // A listing is tried again by the store's own client, which this one does not have.
+            if let Ok(open) = Journal::open(&failing, opening(1)).await {
+                break open;
+            }
+        };
+        for event in life() {
+            journal.append(event).await.unwrap();
+        }
+        let (_, past) = Journal::open(&output(inner), opening(2)).await.unwrap();
+        let opened = sum(&Past::default(), &[Event::Opened(opening(1))]);
+        assert_eq!(past, sum(&opened, &life()), "seed {seed}");
+    }
+}
