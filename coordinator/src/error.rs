@@ -92,6 +92,16 @@ pub enum Error {
         /// The newest committed step.
         step: proto::GlobalStep,
     },
+    /// The output holds a run that another coordinator may still lead, and nobody said that this one takes it over.
+    #[error(
+        "{output} holds a run that has not ended: its coordinator was last at {url}; take it over with --resume, or choose another run.output"
+    )]
+    GoingOn {
+        /// The run's output.
+        output: String,
+        /// Of its coordinator.
+        url: String,
+    },
     /// A resume with a knob that a run keeps for life.
     #[error(
         "{key} was {was} when the run in {output} began and is {is} now; a run keeps it: give it as it was, or choose another run.output"
@@ -197,7 +207,9 @@ impl Error {
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,
-            Self::Exists { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
+            Self::Exists { .. } | Self::GoingOn { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => {
+                Exit::Usage
+            }
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
             Self::Ended { exit, .. } => *exit,

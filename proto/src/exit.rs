@@ -1,7 +1,7 @@
 //! Exit codes of `tandem` and `tandem-worker`, after the BSD `sysexits` where one fits. Launch scripts act on them.
 
 /// Why a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
     /// All that was asked for is done.

@@ -12,6 +12,8 @@ pub struct Held {
     pub applied: GlobalStep,
     /// Whether its gradients of the next step are complete and the vote about them did not end here.
     pub staged: bool,
+    /// Whether the last vote was for going on from the newest checkpoint's state.
+    pub rolls_back: bool,
 }
 
 /// What one member does.
@@ -30,6 +32,13 @@ pub enum Deed {
 pub enum Plan {
     /// Nobody holds a state: all take that of the newest checkpoint, or begin.
     Begin,
+    /// All take the newest checkpoint's state, but go on after this step, with the leader's ledger.
+    RollBack {
+        /// The lowest rank that has seen that verdict.
+        leader: Rank,
+        /// The step that was voted on.
+        step: GlobalStep,
+    },
     /// The leader's state becomes everybody's.
     Settle {
         /// The lowest rank with the newest state.
@@ -50,6 +59,9 @@ pub fn settle(held: &[Held]) -> Plan {
     let newest = held.iter().map(|held| (held.settled, held.applied)).max().unwrap_or_default();
     let leader = (0..).zip(held).find(|(_, held)| (held.settled, held.applied) == newest);
     let (Some((leader, _)), (Generation(1..), step)) = (leader, newest) else { return Plan::Begin };
+    if held.get(leader as usize).is_some_and(|held| held.rolls_back) {
+        return Plan::RollBack { leader: Rank(leader), step };
+    }
     let deed = |held: &Held| match (held.settled == newest.0, held.staged) {
         (true, _) if held.applied == step => Deed::Keep,
         (true, true) if held.applied.next() == step => Deed::Apply,
@@ -63,13 +75,13 @@ mod tests {
     use super::*;
 
     fn held(settled: u64, applied: u64, staged: bool) -> Held {
-        Held { settled: Generation(settled), applied: GlobalStep(applied), staged }
+        Held { settled: Generation(settled), applied: GlobalStep(applied), staged, rolls_back: false }
     }
 
     fn settled(all: &[Held]) -> (u32, u64, Vec<Deed>) {
         match settle(all) {
             Plan::Settle { leader, step, deeds } => (leader.0, step.0, deeds),
-            Plan::Begin => panic!("somebody holds a state"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -89,6 +101,14 @@ mod tests {
     #[test]
     fn a_step_that_nobody_applied_is_done_again() {
         assert_eq!(settled(&[held(3, 7, true), held(3, 7, true)]), (0, 7, vec![Deed::Keep; 2]));
+    }
+
+    #[test]
+    fn a_verdict_to_roll_back_binds_who_has_not_heard_it() {
+        let told = Held { rolls_back: true, ..held(3, 8, false) };
+        let all = [held(3, 7, true), told, held(2, 9, false)];
+        assert_eq!(settle(&all), Plan::RollBack { leader: Rank(1), step: GlobalStep(8) });
+        assert!(matches!(settle(&[told, held(4, 7, false)]), Plan::Settle { leader: Rank(1), .. }));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod faults;
 pub mod net;
 pub mod run;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

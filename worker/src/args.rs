@@ -33,6 +33,12 @@ pub struct Train {
     /// Seconds that are spent on reaching the coordinator
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, env = "TANDEM_CONNECT_TIMEOUT")]
     pub connect_timeout: f64,
+    /// Takes part only in the place of a worker that is lost: until then it waits with data opened and model built
+    #[arg(long, env = "TANDEM_SPARE")]
+    pub spare: bool,
+    /// This worker's share of the pairs, relative to the other workers' weights
+    #[arg(long, value_name = "N", default_value_t = 1, env = "TANDEM_WEIGHT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub weight: u32,
 }
 
 /// What else `tandem-worker` can do.

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::state::{Counters, State};
 use proto::checkpoint::{Manifest, part_name};
-use proto::{GlobalStep, Rank, WorldSize};
+use proto::{Generation, GlobalStep, Rank, WorldSize};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use shards::committed::{self, CommittedError};
 use shards::store::Folder;
@@ -40,7 +40,7 @@ const DTYPES: [(Kind, Dtype); 2] = [(Kind::Float, Dtype::F32), (Kind::Int64, Dty
 ///
 /// # Errors
 /// A tensor that is neither f32 nor i64.
-pub fn snapshot(state: &State, rank: Rank, world: WorldSize) -> Result<Snapshot> {
+pub fn snapshot(state: &State, generation: Generation, rank: Rank, world: WorldSize) -> Result<Snapshot> {
     let all = state.tensors();
     let sizes: Vec<(&str, usize)> =
         all.iter().map(|(name, tensor)| (name.as_str(), tensor.numel())).collect();
@@ -54,7 +54,7 @@ pub fn snapshot(state: &State, rank: Rank, world: WorldSize) -> Result<Snapshot>
     };
     Ok(Snapshot {
         step: state.step,
-        name: part_name(rank.index()),
+        name: part_name(generation, rank.index()),
         counters,
         tensors: tensors.map(|(name, tensor)| bytes(state.step, name, tensor)).collect::<Result<_>>()?,
     })

@@ -9,16 +9,43 @@ pub enum Error {
     /// Parameters that don't fit the network, each with what is wrong.
     #[error("the weights do not fit the network:\n  {}", .0.join("\n  "))]
     Keys(Vec<String>),
-    /// A loss or gradient that is not finite.
+    /// A loss or gradient that is not finite, or a loss that jumps.
     #[error(
-        "step {step}: the {what} is not finite; lower optimizer.learning_rate or set optimizer.clip_norm, and resume"
+        "step {step}: {what}{}; lower optimizer.learning_rate or set optimizer.clip_norm, and resume, or let optimizer.on_anomaly skip such steps",
+        if *before > 0 { format!(", after {before} anomalies in a row (optimizer.anomalies)") } else { String::new() }
     )]
-    NotFinite {
+    Anomaly {
         /// The step that was not committed.
         step: proto::GlobalStep,
-        /// Loss or gradient.
-        what: &'static str,
+        /// What is wrong with it.
+        what: String,
+        /// Anomalies right before it.
+        before: u32,
     },
+    /// A commit broke off halfway: this rank's state is of no use any more.
+    #[error(
+        "step {step}: the commit broke off, so this worker's state is lost: {reason}; replace its device or host if it comes back"
+    )]
+    Torn {
+        /// The step that was being committed.
+        step: proto::GlobalStep,
+        /// What the kernel says.
+        reason: String,
+    },
+    /// This worker has no seat in the generation any more.
+    #[error("generation {generation} has ended: {reason}")]
+    Unseated {
+        /// The one that has ended.
+        generation: proto::Generation,
+        /// What the coordinator says.
+        reason: String,
+    },
+    /// The run goes on without this worker.
+    #[error("this worker goes, and the run goes on: {0}")]
+    Dismissed(String),
+    /// The run was stopped.
+    #[error("the run was stopped at step {0}, as asked")]
+    Stopped(proto::GlobalStep),
     /// Something is where an export should go.
     #[error("{0} is there already; remove it, or give another --out")]
     Taken(String),
@@ -133,8 +160,16 @@ pub enum Error {
     #[error("the coordinator refuses: {0}")]
     Refused(String),
     /// The run is over for this worker.
-    #[error("the run is over: {0}")]
-    Over(String),
+    #[error("the run is over: {reason}")]
+    Over {
+        /// Why.
+        reason: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A checkpoint could not be committed.
+    #[error("the coordinator could not commit: {0}")]
+    Unwritten(String),
     /// A local resource that should be there is not.
     #[error("{0}")]
     System(String),
@@ -152,19 +187,34 @@ impl Error {
             }
             Self::NothingToEvaluate(_) | Self::Pretrained { .. } | Self::Unfit { .. } => Exit::Data,
             Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
-            Self::Group(_) | Self::Over(_) => Exit::Lost,
+            Self::Over { exit, .. } => *exit,
+            Self::Group(_) | Self::Unseated { .. } => Exit::Lost,
+            Self::Stopped(_) | Self::Dismissed(_) => Exit::Stopped,
             Self::Cuda(_) => Exit::Device,
             Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Taken(_) | Self::BothAlways => Exit::Usage,
-            Self::Picture(_) | Self::Output { .. } => Exit::Output,
+            Self::Picture(_) | Self::Output { .. } | Self::Unwritten(_) => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
             Self::Pth(_)
-            | Self::NotFinite { .. }
+            | Self::Anomaly { .. }
+            | Self::Torn { .. }
             | Self::Drift { .. }
             | Self::Tensor(_)
             | Self::System(_) => Exit::Internal,
+        }
+    }
+}
+
+impl Error {
+    /// Whether only the generation is over: this worker can take a seat in the next.
+    pub fn passes(&self) -> bool {
+        use c10d::Kind::{Peer, Store, Timeout};
+        match self {
+            Self::Group(error) => matches!(error.kind, Timeout | Peer | Store),
+            Self::Unseated { .. } => true,
+            _ => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Do all ranks hold the same state, bit for bit? Two 64-bit sums of each tensor's bits are compared.
 
 use crate::error::{Error, Result};
-use crate::state::State;
+use crate::state::{Counters, State};
 use c10d::Group;
 use proto::GlobalStep;
 use std::collections::BTreeMap;
@@ -20,14 +20,18 @@ pub fn compare(state: &State, good: GlobalStep, group: &mut Group) -> Result<()>
     let tensors = state.tensors();
     let sums = tensors.values().map(sums).collect::<Result<Vec<_>>>()?;
     let counters = state.counters();
-    let counters = [counters.optimizer_step as i64, counters.queue_pointer, counters.queue_filled];
+    let Counters { step, optimizer_step, queue_pointer, queue_filled, loss_average, loss_updates, anomalies } =
+        counters;
+    let counters =
+        [step.0, optimizer_step, loss_average, loss_updates, anomalies.into()].map(|count| count as i64);
+    let counters = [counters.as_slice(), &[queue_pointer, queue_filled]].concat();
     let counters = Tensor::from_slice(&counters).to_device(group.device());
     let mine = Tensor::cat(&[Tensor::cat(&sums, 0), counters], 0).unsqueeze(0);
     let world = group.world_size() as usize;
     let all = group.all_gather_rows(&mine, &vec![1; world])?.to_device(Device::Cpu);
     let all: Vec<i64> = all.flatten(0, 1).try_into()?;
     let names: Vec<&str> =
-        tensors.keys().flat_map(|name| [name.as_str(); 2]).chain(["counters"; 3]).collect();
+        tensors.keys().flat_map(|name| [name.as_str(); 2]).chain(["counters"; 7]).collect();
     let ranks: Vec<&[i64]> = all.chunks(names.len()).collect();
     match differences(&names, &ranks) {
         None => Ok(()),

@@ -1,118 +1,179 @@
-//! What this run's lanes were trained on since the newest segment of the ledger. An entry is made when its step is committed, from
-//! the rows that were in the batch; nothing is told to other ranks before a segment is closed.
+//! What the run was trained on since the newest segment of the ledger that is safe in the store, the same on every rank: each vote
+//! tells what stood in all lanes, so that the entry of a step outlives every rank but the last. A segment is closed by all ranks
+//! alike and written by rank 0.
 
-use crate::error::Result;
-use crate::step::Trainer;
-use proto::{Generation, GlobalStep, Rank, RunConfig};
-use shards::ledger::{Entry, Header, Record, Segment, StandIn, VERSION};
-use shards::loader::Batch;
-use shards::order::OrderSpec;
-use shards::order::order_spec;
+use crate::error::{Error, Result};
+use crate::step::Outcome;
+use crate::vote::Votes;
+use proto::checkpoint::Part;
+use proto::{Generation, GlobalStep, RunConfig};
+use serde::{Deserialize, Serialize};
+use shards::committed::digest;
+use shards::ledger::{Entry, Header, Outcome as Recorded, Segment, StandIn, VERSION, segment_name};
+use shards::order::{OrderSpec, order_spec};
+use std::sync::Arc;
 
 /// Digests of all lanes that a segment holds before it is closed without a checkpoint: 32 MiB.
 const FULL: u64 = 1 << 22;
-/// Numbers of a substitution on the wire.
-const STAND_IN: usize = 4;
 
-/// This rank's part of the segment that is being made.
-#[derive(Debug)]
+/// The segments that are not safe yet.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ledger {
-    rank: Rank,
     run: String,
     dataset: String,
-    generation: Generation,
     order: OrderSpec,
-    /// The step before the segment's first.
+    /// The step before the open segment's first.
     from: GlobalStep,
-    steps: Vec<GlobalStep>,
-    /// Of each step, the digests of this rank's lanes.
-    digests: Vec<Vec<u64>>,
+    entries: Vec<Entry>,
     stand_ins: Vec<StandIn>,
+    /// The newest closed segment.
+    newest: Option<Part>,
+    /// Closed, and not known to be in the store.
+    closed: Vec<Closed>,
+}
+
+/// A segment as a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Closed {
+    /// What names it.
+    pub(crate) part: Part,
+    /// Its last step.
+    pub(crate) to: GlobalStep,
+    /// The file.
+    pub(crate) bytes: Arc<Vec<u8>>,
+}
+
+/// A ledger as it travels, before its files.
+#[derive(Serialize, Deserialize)]
+struct Travels {
+    from: GlobalStep,
+    newest: Option<Part>,
+    closed: Vec<(Part, GlobalStep)>,
+    /// Bytes of the open segment.
+    open: usize,
 }
 
 impl Ledger {
-    /// Goes on after the committed step `from`.
-    pub(crate) fn new(
-        config: &RunConfig,
-        rank: Rank,
-        dataset: &str,
-        generation: Generation,
-        from: GlobalStep,
-    ) -> Self {
+    /// Goes on after the committed step `from`, whose checkpoint names the segment `newest`.
+    pub(crate) fn new(config: &RunConfig, dataset: &str, from: GlobalStep, newest: Option<Part>) -> Self {
         let (run, order) = (config.run.name.clone(), order_spec(config));
-        let (steps, digests, stand_ins) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rank, run, dataset: dataset.into(), generation, order, from, steps, digests, stand_ins }
-    }
-
-    /// What the batch holds.
-    pub(crate) fn read(&self, batch: &Batch) -> Record {
-        Record::of(batch, &self.order)
+        let (entries, stand_ins, closed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { run, dataset: dataset.into(), order, from, entries, stand_ins, newest, closed }
     }
 
     /// Enters a committed step.
-    pub(crate) fn enter(&mut self, step: GlobalStep, record: Record) {
-        self.steps.push(step);
-        self.digests.push(record.digests);
-        self.stand_ins.extend(record.stand_ins);
+    pub(crate) fn enter(&mut self, generation: Generation, outcome: &Outcome, votes: &Votes) {
+        let digests = outcome.verdict.digests.clone();
+        let entry = Entry { generation, step: outcome.step, outcome: outcome.recorded(), digests };
+        self.entries.push(entry);
+        self.stand_ins.extend(&votes.stand_ins);
+    }
+
+    /// The updates up to the newest step were taken back, as far as the checkpoint of step `to`.
+    pub(crate) fn roll_back(&mut self, to: GlobalStep) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.outcome = Recorded::RolledBack { to };
+        }
     }
 
     /// Whether the segment is large enough to be closed without a checkpoint; the same on all ranks.
     pub(crate) fn full(&self) -> bool {
-        self.steps.len() as u64 * u64::from(self.order.lanes) >= FULL
+        self.entries.len() as u64 * u64::from(self.order.lanes) >= FULL
     }
 
-    /// Ends the segment, and returns it on rank 0. A collective.
+    /// Ends the segment, if steps are in it.
     ///
     /// # Errors
-    /// Those of the group.
-    pub(crate) fn close(&mut self, trainer: &mut Trainer) -> Result<Option<Segment>> {
-        let (steps, digests) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.digests));
-        let stand_ins = std::mem::take(&mut self.stand_ins);
-        // A row for each lane: ranks have as many as they have lanes, and in the order of the lanes.
-        let own = digests.first().map_or(0, Vec::len);
-        let lanes = (0..own).flat_map(|lane| digests.iter().map(move |step| step[lane] as i64));
-        let lanes = trainer.collect(&lanes.collect::<Vec<_>>(), steps.len())?;
-        let numbers = |one: &StandIn| [one.step.0, one.slot, one.row, one.substitute].map(|n| n as i64);
-        let mine: Vec<i64> = stand_ins.iter().flat_map(numbers).collect();
-        let replaced = trainer.collect(&mine, STAND_IN)?;
-        let Some(to) = steps.last().copied() else { return Ok(None) };
-        let from = std::mem::replace(&mut self.from, to);
-        if self.rank != Rank(0) {
-            return Ok(None);
-        }
-        Ok(Some(Segment {
-            header: Header {
-                version: VERSION,
-                run: self.run.clone(),
-                from,
-                to,
-                dataset: self.dataset.clone(),
-                order: self.order,
-                previous: None,
-            },
-            entries: entries(self.generation, &steps, &lanes),
-            stand_ins: sorted(&replaced),
-        }))
+    /// Entries that lack lanes, which is a defect.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        let (Some(first), Some(to)) = (self.entries.first(), self.entries.last().map(|last| last.step))
+        else {
+            return Ok(());
+        };
+        let name = segment_name(self.from, to, first.generation);
+        let bytes = self.open(to).encode().map_err(|bad| Error::System(format!("the ledger: {bad}")))?;
+        let part = Part { name, size: bytes.len() as u64, sha256: digest(&bytes) };
+        self.newest = Some(part.clone());
+        self.closed.push(Closed { part, to, bytes: Arc::new(bytes) });
+        self.from = to;
+        self.entries.clear();
+        self.stand_ins.clear();
+        Ok(())
     }
-}
 
-/// An entry a step, of the digests of all steps of the first lane, then of the second, and so on.
-fn entries(generation: Generation, steps: &[GlobalStep], lanes: &[i64]) -> Vec<Entry> {
-    let of = |at: usize| lanes.iter().skip(at).step_by(steps.len()).map(|digest| *digest as u64).collect();
-    let entry = |(at, step): (usize, &GlobalStep)| Entry { generation, step: *step, digests: of(at) };
-    steps.iter().enumerate().map(entry).collect()
-}
+    fn open(&self, to: GlobalStep) -> Segment {
+        let (run, dataset) = (self.run.clone(), self.dataset.clone());
+        let (from, order, previous) = (self.from, self.order, self.newest.clone());
+        let header = Header { version: VERSION, run, from, to, dataset, order, previous };
+        Segment { header, entries: self.entries.clone(), stand_ins: self.stand_ins.clone() }
+    }
 
-/// The substitutions of all ranks, by step and slot.
-fn sorted(numbers: &[i64]) -> Vec<StandIn> {
-    let stand_in = |one: &[i64; STAND_IN]| {
-        let [step, slot, row, substitute] = one.map(|number| number as u64);
-        StandIn { step: GlobalStep(step), slot, row, substitute }
-    };
-    let (whole, _) = numbers.as_chunks::<STAND_IN>();
-    let mut stand_ins: Vec<StandIn> = whole.iter().map(stand_in).collect();
-    stand_ins.sort_unstable_by_key(|one| (one.step, one.slot));
-    stand_ins
+    /// The newest closed segment, which the next checkpoint names.
+    pub(crate) fn newest(&self) -> Option<&Part> {
+        self.newest.as_ref()
+    }
+
+    /// Closed segments that are not known to be in the store, the oldest first.
+    pub(crate) fn closed(&self) -> &[Closed] {
+        &self.closed
+    }
+
+    /// Closed segments up to `step` are in the store.
+    pub(crate) fn safe(&mut self, step: GlobalStep) {
+        self.closed.retain(|closed| closed.to > step);
+    }
+
+    /// As bytes, for ranks that lack it.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let bad = |reason: String| Error::System(format!("the ledger: {reason}"));
+        let open = match self.entries.last() {
+            Some(last) => self.open(last.step).encode().map_err(|e| bad(e.to_string()))?,
+            None => Vec::new(),
+        };
+        let closed = self.closed.iter().map(|closed| (closed.part.clone(), closed.to)).collect();
+        let travels = Travels { from: self.from, newest: self.newest.clone(), closed, open: open.len() };
+        let mut bytes = serde_json::to_vec(&travels).map_err(|e| bad(e.to_string()))?;
+        bytes.push(b'\n');
+        self.closed.iter().for_each(|closed| bytes.extend_from_slice(&closed.bytes));
+        bytes.extend(open);
+        Ok(bytes)
+    }
+
+    /// Takes over what [`to_bytes`](Self::to_bytes) of another rank gave.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        let bad = |reason: &str| Error::System(format!("the ledger that came from another rank: {reason}"));
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| bad("it has no end"))?;
+        let travels: Travels =
+            serde_json::from_slice(&bytes[..end]).map_err(|error| bad(&error.to_string()))?;
+        let mut rest = &bytes[end + 1..];
+        let mut cut = |length: usize| {
+            let (piece, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Some(piece)
+        };
+        let mut closed = Vec::new();
+        for (part, to) in travels.closed {
+            let bytes = cut(part.size as usize).ok_or_else(|| bad("a segment is cut off"))?;
+            closed.push(Closed { part, to, bytes: Arc::new(bytes.to_vec()) });
+        }
+        let open = cut(travels.open).ok_or_else(|| bad("the open segment is cut off"))?;
+        (self.entries, self.stand_ins) = match open {
+            [] => Default::default(),
+            open => {
+                let Segment { entries, stand_ins, .. } =
+                    Segment::decode(open).map_err(|error| bad(&error.to_string()))?;
+                (entries, stand_ins)
+            }
+        };
+        (self.from, self.newest, self.closed) = (travels.from, travels.newest, closed);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub mod args;
 pub mod batch;
 pub mod checkpoint;
+pub mod course;
 pub mod device;
 pub mod error;
 pub mod eval;
@@ -13,21 +14,25 @@ pub mod export;
 pub mod fingerprint;
 mod ledger;
 pub mod masking;
+mod metrics;
 pub mod models;
 pub mod objective;
 pub mod optimizer;
-mod prepare;
 pub mod pretrained;
 pub mod pth;
 pub mod queue;
-pub mod report;
+pub mod ranks;
+mod report;
 pub mod schedule;
+mod seat;
 pub mod session;
+mod settle;
 pub mod state;
 pub mod step;
 pub mod store;
 pub mod train;
 pub mod vote;
+mod warm;
 pub mod weights;
 
 #[cfg(test)]

@@ -1,100 +1,168 @@
 //! What leaves a worker while it trains: metrics to the coordinator, segments of the ledger and parts of checkpoints to the store.
-//! All go in the background, in order; the loop hears of a failure at its next boundary.
+//! All go in the background, in order, over generations; the loop hears of a failure at its next boundary. A checkpoint that can't be
+//! written is told and given up, as often as the run allows: the next one comes.
 
 use crate::checkpoint::Snapshot;
 use crate::error::{Error, Result};
+use crate::ledger::Closed;
 use crate::session::Voice;
+use crate::vote::Safe;
 use proto::checkpoint::{FOLDER, Part};
-use proto::{Rank, WorldSize, v1};
+use proto::config::CheckpointSection;
+use proto::{Generation, GlobalStep, v1};
 use shards::committed::digest;
-use shards::ledger::{self, Segment};
+use shards::ledger;
 use shards::store::Folder;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
-/// Messages that may wait; when the coordinator is slower than that, the loop waits.
-const WAITING: usize = 64;
+/// How long the last checkpoint's next attempt waits.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How often a wait looks whether it is still of use.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Something to send.
 enum Message {
     Steps(Vec<v1::StepReport>, Vec<v1::Substitution>),
-    Segment(Box<Segment>),
-    Part(Snapshot),
+    Segment(Closed),
+    Part(Box<Share>),
+}
+
+/// A rank's share of a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) generation: Generation,
+    /// This rank, and how many there are.
+    pub(crate) rank: u32,
+    pub(crate) parts: u32,
+    /// Of rank 0: the newest segment of the ledger, and the request that this checkpoint answers.
+    pub(crate) ledger: Option<Part>,
+    pub(crate) request: u64,
+    /// The run ends with it, so it is tried again.
+    pub(crate) last: bool,
 }
 
 /// Sends in the background.
-pub struct Outbox {
-    runtime: Handle,
-    messages: Option<mpsc::Sender<Message>>,
+pub(crate) struct Outbox {
+    messages: mpsc::UnboundedSender<Message>,
+    /// Messages that were sent, and how many of them are done with.
+    sent: u64,
+    settled: watch::Receiver<u64>,
     sender: JoinHandle<Result<()>>,
+    runtime: Handle,
+    done: Arc<Done>,
+}
+
+/// How far the sender is.
+#[derive(Default)]
+struct Done {
+    reported: AtomicU64,
+    ledger: AtomicU64,
+    /// Shares that are not written yet.
+    shares: AtomicU64,
 }
 
 impl Outbox {
-    /// Starts sending for a worker that writes its part of each checkpoint into `output`, and segments that go on from `newest`.
-    pub fn start(
+    /// Starts sending for a worker that writes into `output`.
+    pub(crate) fn start(
         runtime: &Handle,
         voice: Voice,
         output: &Folder,
-        (rank, world): (Rank, WorldSize),
-        newest: Option<Part>,
+        section: &CheckpointSection,
     ) -> Self {
-        let (messages, inbox) = mpsc::channel(WAITING);
-        let (checkpoints, ledger) = (output.below(FOLDER), output.below(ledger::FOLDER));
-        let sender = Sender { voice, checkpoints, ledger, newest, rank, world };
+        // Reports are small and the number of shares is bounded by the loop.
+        let (messages, inbox) = mpsc::unbounded_channel();
+        let done = Arc::new(Done::default());
+        let (settle, settled) = watch::channel(0);
+        let sender = Sender {
+            voice,
+            checkpoints: output.below(FOLDER),
+            ledger: output.below(ledger::FOLDER),
+            section: section.clone(),
+            unwritten: VecDeque::new(),
+            failures: 0,
+            done: done.clone(),
+            settle,
+        };
         let sender = runtime.spawn(sender.send(inbox));
-        Self { runtime: runtime.clone(), messages: Some(messages), sender }
+        Self { messages, sent: 0, settled, sender, runtime: runtime.clone(), done }
     }
 
-    /// Metrics of a committed step, and rows that were replaced.
+    /// Metrics of committed steps, and rows that were replaced.
     ///
     /// # Errors
     /// What made an earlier message fail.
-    pub fn steps(&mut self, steps: Vec<v1::StepReport>, substitutions: Vec<v1::Substitution>) -> Result<()> {
-        self.send(Message::Steps(steps, substitutions))
+    pub(crate) fn steps(&mut self, steps: Vec<v1::StepReport>, rows: Vec<v1::Substitution>) -> Result<()> {
+        self.send(Message::Steps(steps, rows))
     }
 
-    /// The next segment of the run's ledger. Parts that are sent after it name it.
+    /// The next segment of the run's ledger.
     ///
     /// # Errors
     /// As [`steps`](Self::steps).
-    pub fn segment(&mut self, segment: Segment) -> Result<()> {
-        self.send(Message::Segment(Box::new(segment)))
+    pub(crate) fn segment(&mut self, segment: Closed) -> Result<()> {
+        self.send(Message::Segment(segment))
     }
 
     /// This rank's share of a checkpoint.
     ///
     /// # Errors
     /// As [`steps`](Self::steps).
-    pub fn part(&mut self, snapshot: Snapshot) -> Result<()> {
-        self.send(Message::Part(snapshot))
+    pub(crate) fn share(&mut self, share: Share) -> Result<()> {
+        self.done.shares.fetch_add(1, Ordering::Relaxed);
+        self.send(Message::Part(Box::new(share)))
+    }
+
+    /// Whether a share is still being written: another snapshot would take its memory once more.
+    pub(crate) fn writes(&self) -> bool {
+        self.done.shares.load(Ordering::Relaxed) > 0
+    }
+
+    /// What has arrived.
+    pub(crate) fn safe(&self) -> Safe {
+        let step = |counter: &AtomicU64| GlobalStep(counter.load(Ordering::Relaxed));
+        Safe { reported: step(&self.done.reported), ledger: step(&self.done.ledger) }
     }
 
     /// Fails if a message has failed.
     ///
     /// # Errors
     /// As [`steps`](Self::steps).
-    pub fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         if self.sender.is_finished() { self.ended() } else { Ok(()) }
     }
 
-    /// Waits until everything is sent.
+    /// Waits until everything is sent, or until `over` says that it is of no use.
     ///
     /// # Errors
-    /// As [`steps`](Self::steps).
-    pub fn finish(mut self) -> Result<()> {
-        self.messages = None;
-        self.ended()
+    /// As [`steps`](Self::steps), and those of `over`.
+    pub(crate) fn flush(&mut self, over: impl Fn() -> Result<()>) -> Result<()> {
+        loop {
+            self.check()?;
+            over()?;
+            let settled = self.settled.wait_for(|settled| *settled >= self.sent);
+            let waited = self.runtime.block_on(async { timeout(LOOK, settled).await.map(drop) });
+            if waited.is_ok() {
+                return self.check();
+            }
+        }
     }
 
     fn send(&mut self, message: Message) -> Result<()> {
-        let sent = self.messages.as_ref().map(|messages| self.runtime.block_on(messages.send(message)));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { self.ended() }
+        self.sent += 1;
+        if self.messages.send(message).is_ok() { Ok(()) } else { self.ended() }
     }
 
     fn ended(&mut self) -> Result<()> {
-        let ended = self.runtime.block_on(&mut self.sender);
-        ended.unwrap_or_else(|lost| Err(Error::System(format!("the sender of reports broke off: {lost}"))))
+        let broken = |lost| Error::System(format!("the sender of reports broke off: {lost}"));
+        self.runtime.block_on(&mut self.sender).map_err(broken)?
     }
 }
 
@@ -103,64 +171,104 @@ struct Sender {
     voice: Voice,
     checkpoints: Folder,
     ledger: Folder,
-    /// The newest segment of the ledger.
-    newest: Option<Part>,
-    rank: Rank,
-    world: WorldSize,
+    section: CheckpointSection,
+    /// Segments that the store did not take yet.
+    unwritten: VecDeque<Closed>,
+    /// Checkpoints in a row that could not be written.
+    failures: u32,
+    done: Arc<Done>,
+    settle: watch::Sender<u64>,
 }
 
 impl Sender {
-    async fn send(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<()> {
+    async fn send(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) -> Result<()> {
         while let Some(message) = inbox.recv().await {
             match message {
-                Message::Steps(steps, substitutions) => self.voice.report(steps, substitutions).await?,
-                Message::Segment(segment) => self.chain(segment).await?,
-                Message::Part(snapshot) => {
-                    let request = self.write(snapshot).await?;
-                    self.voice.report_part(request).await?;
+                Message::Steps(steps, substitutions) => {
+                    let last = steps.last().map(|report| report.step);
+                    self.voice.report(steps, substitutions).await?;
+                    last.map(|step| self.done.reported.fetch_max(step, Ordering::Relaxed));
+                }
+                Message::Segment(segment) => {
+                    self.unwritten.push_back(segment);
+                    if let Err(error) = self.write_segments().await {
+                        tracing::warn!("the ledger is kept in memory for now: {error}");
+                    }
+                }
+                Message::Part(share) => {
+                    let done = self.keep(*share).await;
+                    self.done.shares.fetch_sub(1, Ordering::Relaxed);
+                    done?;
                 }
             }
+            self.settle.send_modify(|settled| *settled += 1);
         }
         Ok(())
     }
 
-    /// Writes a segment that names the one before it.
-    async fn chain(&mut self, mut segment: Box<Segment>) -> Result<()> {
-        segment.header.previous = self.newest.take();
-        let generation = segment.entries.first().map(|entry| entry.generation).unwrap_or_default();
-        let name = ledger::segment_name(segment.header.from, segment.header.to, generation);
-        let encode = move || segment.encode().map_err(|bad| Error::System(format!("the ledger: {bad}")));
-        let (bytes, part) = encoded(name, encode).await?;
-        self.ledger.put(&part.name, bytes).await?;
-        self.newest = Some(part);
+    /// Writes and reports a share. Fails when that has failed too often.
+    async fn keep(&mut self, share: Share) -> Result<()> {
+        let (step, last) = (share.snapshot.step, share.last);
+        let share = Arc::new(share);
+        loop {
+            let Err(error) = self.write(&share).await else {
+                self.failures = 0;
+                return Ok(());
+            };
+            self.failures += 1;
+            if !matches!(error, Error::Store(_) | Error::Unwritten(_))
+                || self.failures > self.section.failures
+            {
+                return Err(error);
+            }
+            tracing::warn!(
+                "the checkpoint of step {step} is not written ({} of checkpoint.failures = {}): {error}",
+                self.failures,
+                self.section.failures
+            );
+            if !last {
+                return Ok(());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn write_segments(&mut self) -> Result<()> {
+        while let Some(Closed { part, to, bytes }) = self.unwritten.front() {
+            self.ledger.put(&part.name, bytes.to_vec()).await?;
+            self.done.ledger.fetch_max(to.0, Ordering::Relaxed);
+            self.unwritten.pop_front();
+        }
         Ok(())
     }
 
-    async fn write(&self, snapshot: Snapshot) -> Result<v1::ReportPartRequest> {
-        let (step, name, state) = (snapshot.step, snapshot.name.clone(), snapshot.counters.clone());
-        let (bytes, part) = encoded(name, move || snapshot.encode()).await?;
-        self.checkpoints.step(step).put(&part.name, bytes).await?;
-        let Part { name, size, sha256 } = part;
-        let ledger = self.newest.clone().filter(|_| self.rank == Rank(0));
-        let ledger = ledger.map(|Part { name, size, sha256 }| v1::Segment { name, size, sha256 });
-        let (rank, parts) = (self.rank.0, self.world.0);
-        let (member, generation) = (String::new(), 0);
-        let step = step.0;
-        Ok(v1::ReportPartRequest { member, generation, step, rank, parts, name, size, sha256, state, ledger })
+    async fn write(&mut self, share: &Arc<Share>) -> Result<()> {
+        self.write_segments().await?;
+        let given = share.clone();
+        let encode = spawn_blocking(move || {
+            let bytes = given.snapshot.encode()?;
+            let sha256 = digest(&bytes);
+            Ok::<_, Error>((bytes, sha256))
+        });
+        let lost = |lost| Error::System(format!("encoding a checkpoint broke off: {lost}"));
+        let (bytes, sha256) = encode.await.map_err(lost)??;
+        let Share { snapshot, generation, rank, parts, ledger, request, .. } = &**share;
+        let (name, size) = (snapshot.name.clone(), bytes.len() as u64);
+        self.checkpoints.step(snapshot.step).put(&name, bytes).await?;
+        let ledger = ledger.clone().map(|Part { name, size, sha256 }| v1::Segment { name, size, sha256 });
+        let request = v1::ReportPartRequest {
+            member: String::new(),
+            generation: generation.0,
+            step: snapshot.step.0,
+            rank: *rank,
+            parts: *parts,
+            name,
+            size,
+            sha256,
+            state: snapshot.counters.clone(),
+            ledger,
+            checkpoint_request: *request,
+        };
+        self.voice.report_part(request).await
     }
-}
-
-/// A file's bytes, made on a thread that may take long, and what names them.
-async fn encoded(
-    name: String,
-    encode: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
-) -> Result<(Vec<u8>, Part)> {
-    let work = spawn_blocking(move || {
-        let bytes = encode()?;
-        let part = Part { name, size: bytes.len() as u64, sha256: digest(&bytes) };
-        Ok::<_, Error>((bytes, part))
-    });
-    let lost =
-        |lost: tokio::task::JoinError| Error::System(format!("encoding a checkpoint broke off: {lost}"));
-    work.await.map_err(lost)?
 }

@@ -1,75 +1,103 @@
-//! A worker's standing with the coordinator: it joins, a task sends heartbeats, and what they bring back is what the loop acts
-//! on at its next step boundary.
+//! A worker's standing with the coordinator: it joins, a task of its own listens and sends heartbeats, and what these bring is what
+//! the loop acts on at its next step boundary. A coordinator that is gone is waited for, and looked for in the run's journal; one that
+//! does not know this worker is joined anew, in the same process.
 
 mod heart;
+mod link;
+mod voice;
 
+pub use voice::Voice;
+
+use crate::args::Train;
 use crate::error::{Error, Result};
 use crate::store::RendezvousStore;
 use crate::vote::Wishes;
 use c10d::AbortHandle;
-use heart::{Heart, Orders, Standing};
-use proto::v1::{self, membership_client::MembershipClient, operator_client::OperatorClient};
-use proto::{Generation, GlobalStep, PROTOCOL_VERSION, RunConfig};
-use std::sync::atomic::Ordering;
+use heart::{End, Heart, Orders, Standing};
+use link::Link;
+use proto::settle::Held;
+use proto::v1::{self, membership_client::MembershipClient};
+use proto::{Exit, Generation, GlobalStep, PROTOCOL_VERSION, RunConfig};
+use shards::store::Folder;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 /// How long any one call may take.
 const CALL: Duration = Duration::from_secs(10);
-/// How often a coordinator that does not answer is tried again.
+/// How often something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A worker that has joined. Dropping it ends the heartbeats.
 pub struct Session {
     runtime: Handle,
-    channel: Channel,
-    member: String,
+    link: Arc<Link>,
+    request: v1::JoinRequest,
     config: RunConfig,
     standing: Arc<Standing>,
     orders: watch::Receiver<Orders>,
-    checkpoints_served: u64,
-    heartbeats: tokio::task::JoinHandle<()>,
+    heart: JoinHandle<()>,
+    /// The newest request for a checkpoint that was answered, or is being.
+    served: u64,
+    slot: u32,
 }
 
 impl Session {
-    /// Joins the run at `url`, trying for `patience` to reach its coordinator.
+    /// Joins the run that the arguments name.
     ///
     /// # Errors
     /// A coordinator that can't be reached, that refuses, or whose configuration did not arrive whole.
-    pub fn join(runtime: &Handle, url: &str, patience: Duration) -> Result<Self> {
-        let channel = runtime.block_on(connect(url, patience))?;
-        let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let request = v1::JoinRequest { protocol: PROTOCOL_VERSION, host, pid: std::process::id() };
-        let mut client = MembershipClient::new(channel.clone());
-        let joined = runtime.block_on(client.join(request)).map_err(refused)?.into_inner();
-        let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
-        let (publish, orders) = watch::channel(Orders::default());
-        let standing = Arc::new(Standing::default());
-        let heart = Heart {
-            client,
-            member: joined.member.clone(),
-            standing: standing.clone(),
-            publish,
-            every: Duration::from_millis(joined.heartbeat_ms.max(10).into()),
-            lost_after: Duration::from_secs_f64(config.cluster.lost_after),
+    pub fn join(runtime: &Handle, arguments: &Train) -> Result<Self> {
+        let url = arguments.coordinator.as_deref().unwrap_or_default();
+        let patience = Duration::try_from_secs_f64(arguments.connect_timeout).unwrap_or(Duration::MAX);
+        let link = Arc::new(runtime.block_on(Link::connect(url, patience))?);
+        let request = v1::JoinRequest {
+            protocol: PROTOCOL_VERSION,
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            spare: arguments.spare,
+            weight: arguments.weight,
         };
-        let session = Self {
+        let joined = runtime.block_on(ask(&link, &request)).map_err(refused)?;
+        let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
+        link.follow(Folder::open(&config.run.output)?);
+        let standing = Arc::new(Standing::default());
+        let (orders, heart) = start(runtime, &link, &standing, &joined, &config);
+        tracing::info!("joined run {} as worker {}", joined.run, joined.member);
+        Ok(Self {
             runtime: runtime.clone(),
-            channel,
-            member: joined.member,
+            link,
+            request,
             config,
             standing,
             orders,
-            checkpoints_served: 0,
-            heartbeats: runtime.spawn(heart.beat()),
+            heart,
+            served: 0,
+            slot: joined.slot,
+        })
+    }
+
+    /// Joins again, after a coordinator that does not know this worker: what it holds is still worth as much.
+    fn rejoin(&mut self) -> Result<()> {
+        self.heart.abort();
+        let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
+        let link = self.link.clone();
+        let request = self.request.clone();
+        let call = || {
+            let (link, request) = (link.clone(), request.clone());
+            async move { ask(&link, &request).await }
         };
-        session.enter(v1::Phase::Waiting, GlobalStep(0));
-        tracing::info!("joined run {} as worker {}", joined.run, session.member);
-        Ok(session)
+        let joined = self.runtime.block_on(link.insist(patience, call)).map_err(refused)?;
+        let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
+        if config.run.name != self.config.run.name || config.run.output != self.config.run.output {
+            return Err(Error::Refused(format!("it now serves another run, {}", config.run.name)));
+        }
+        (self.orders, self.heart) = start(&self.runtime, &self.link, &self.standing, &joined, &config);
+        tracing::info!("joined again, as worker {}", joined.member);
+        Ok(())
     }
 
     /// The run's configuration.
@@ -77,195 +105,177 @@ impl Session {
         &self.config
     }
 
+    /// This worker's number among those of its machine, for life.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
     /// Where async work of this worker runs.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Waits until the generation has started, and enters it.
+    /// The URL of the coordinator.
+    pub fn url(&self) -> String {
+        self.link.url()
+    }
+
+    /// What the next heartbeats say; the first goes at once.
+    pub fn enter(&self, phase: v1::Phase, applied: GlobalStep) {
+        self.standing.say(|told| (told.phase, told.applied_step) = (phase.into(), applied.0));
+    }
+
+    /// Has no seat (any more): `broken` if the last one's collectives failed.
+    pub fn wait(&self, held: Held, broken: bool) {
+        self.standing.say(|told| {
+            told.phase = v1::Phase::Waiting.into();
+            told.applied_step = held.applied.0;
+            told.staged_step = if held.staged { held.applied.next().0 } else { 0 };
+            (told.fresh, told.broken) = (held.settled.0 == 0, broken);
+        });
+    }
+
+    /// Waits for a seat in a generation after the last, and enters it.
     ///
     /// # Errors
-    /// A run that ends before.
+    /// A run that ends, or goes on without this worker.
     pub fn assignment(&mut self) -> Result<v1::Assignment> {
-        let ready = |orders: &Orders| orders.assignment.is_some() || orders.over.is_some();
-        let orders = self.runtime.block_on(self.orders.wait_for(ready)).map(|orders| orders.clone());
-        let orders = orders.map_err(|_| Error::Over("the heartbeats ended".into()))?;
-        match (orders.over, orders.assignment) {
-            (None, Some(assignment)) => {
-                self.standing.generation.store(assignment.generation, Ordering::Relaxed);
-                self.checkpoints_served = orders.checkpoint_request;
-                Ok(assignment)
+        let last = self.standing.generation();
+        loop {
+            let seat = |orders: &Orders| orders.seat.clone().filter(|seat| seat.generation > last);
+            let ready = |orders: &Orders| orders.end.is_some() || seat(orders).is_some();
+            let orders = self.runtime.block_on(self.orders.wait_for(ready)).map(|orders| orders.clone());
+            let orders = orders.map_err(|_| Error::System("the heartbeats ended".into()))?;
+            match (&orders.end, seat(&orders)) {
+                (Some(End::Refused(reason)), _) => {
+                    tracing::warn!("{reason}");
+                    self.rejoin()?;
+                }
+                (Some(end), _) => return Err(end.error()),
+                (None, Some(seat)) => {
+                    self.served = seat.checkpoint_request;
+                    self.standing.say(|told| {
+                        (told.generation, told.broken) = (seat.generation, false);
+                        told.phase = v1::Phase::Preparing.into();
+                    });
+                    return Ok(seat);
+                }
+                (None, None) => {}
             }
-            (over, _) => Err(Error::Over(over.unwrap_or_default())),
         }
     }
 
-    /// What the next heartbeats say.
-    pub fn enter(&self, phase: v1::Phase, applied: GlobalStep) {
-        self.standing.applied.store(applied.0, Ordering::Relaxed);
-        self.standing.phase.store(phase.into(), Ordering::Relaxed);
-    }
-
-    /// The group whose collectives end when the run is over.
+    /// The group whose collectives end when this worker loses its seat.
     pub fn guard(&self, group: AbortHandle) {
         *self.standing.group.lock().unwrap_or_else(PoisonError::into_inner) = Some(group);
+    }
+
+    /// Whether this worker still has its seat.
+    ///
+    /// # Errors
+    /// [`Error::Unseated`], or the end of the run.
+    pub fn seated(&self) -> Result<()> {
+        self.orders.borrow().seated(self.standing.generation())
     }
 
     /// What the coordinator asks for at the next boundary.
     ///
     /// # Errors
-    /// The run is over.
+    /// As [`seated`](Self::seated).
     pub fn wishes(&mut self) -> Result<Wishes> {
-        let orders = self.orders.borrow_and_update().clone();
-        if let Some(reason) = orders.over {
-            return Err(Error::Over(reason));
-        }
-        let asked = orders.checkpoint_request > self.checkpoints_served;
-        self.checkpoints_served = orders.checkpoint_request;
+        let orders = self.orders.borrow_and_update();
+        orders.seated(self.standing.generation())?;
+        let asked = orders.checkpoint_request > self.served;
         let at_stop = orders.stop.is_some_and(|stop| stop.checkpoint);
-        Ok(Wishes { checkpoint: asked || at_stop, stop: orders.stop.is_some() })
+        Ok(Wishes { checkpoint: asked || at_stop, stop: orders.stop.is_some(), regroup: orders.regroup })
+    }
+
+    /// The newest request for a checkpoint, which the one that is begun now answers.
+    pub fn serve(&mut self) -> u64 {
+        self.served = self.orders.borrow().checkpoint_request;
+        self.served
     }
 
     /// Where the ranks of the generation meet.
     pub fn store(&self) -> RendezvousStore {
-        let generation = Generation(self.standing.generation.load(Ordering::Relaxed));
-        RendezvousStore::new(self.runtime.clone(), self.channel.clone(), generation)
+        let generation = Generation(self.standing.generation());
+        RendezvousStore::new(self.runtime.clone(), self.link.channel(), generation)
     }
 
     /// For what this worker reports.
     pub fn voice(&self) -> Voice {
-        Voice {
-            client: MembershipClient::new(self.channel.clone()),
-            member: self.member.clone(),
-            generation: self.standing.generation.load(Ordering::Relaxed),
-            patience: Duration::from_secs_f64(self.config.cluster.lost_after),
-        }
+        let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
+        Voice::new(self.link.clone(), self.standing.clone(), patience)
     }
 
-    /// Asks for the end of the run with a checkpoint, as an operator would: this worker was told to go.
-    pub fn stop_on_signal(&self) {
-        let (channel, member) = (self.channel.clone(), self.member.clone());
+    /// Asks to be left out of the next generation once this process is told to go.
+    pub fn drain_on_signal(&self) {
+        let (link, standing) = (self.link.clone(), self.standing.clone());
         self.runtime.spawn(async move {
             if signalled().await.is_err() {
                 return;
             }
-            tracing::info!("told to go: asking for the end of the run with a checkpoint; a second signal ends this process");
-            let request = v1::StopRequest {
-                request_id: format!("signal to worker {member}"),
-                expected_generation: 0,
-                checkpoint: true,
+            tracing::info!(
+                "told to go: leaving at the next step boundary; a second signal ends this process"
+            );
+            let call = || {
+                let mut client = MembershipClient::new(link.channel());
+                let request = v1::DrainRequest { member: standing.member() };
+                async move { client.drain(request).await }
             };
-            if let Err(status) = OperatorClient::new(channel).stop(request).await {
-                tracing::warn!("the coordinator does not stop the run: {}", status.message());
+            if let Err(status) = link.insist(CALL, call).await {
+                tracing::warn!("the coordinator does not let this worker go: {}", status.message());
             }
             if signalled().await.is_ok() {
-                std::process::exit(proto::Exit::Lost.code().into());
+                std::process::exit(Exit::Lost.code().into());
             }
         });
     }
 
     /// Says goodbye, with the reason if there is one, and ends the heartbeats.
     pub fn leave(self, end: &Result<()>) {
-        self.heartbeats.abort();
+        self.heart.abort();
+        let finished = matches!(end, Ok(()) | Err(Error::Stopped(_)));
         let (exit_code, reason) = match end {
-            Ok(()) => (0, String::new()),
-            Err(error) => (error.exit().code().into(), error.to_string()),
+            Err(error) if !finished => (error.exit().code().into(), error.to_string()),
+            _ => (0, String::new()),
         };
-        let request = v1::LeaveRequest {
-            member: self.member.clone(),
-            generation: self.standing.generation.load(Ordering::Relaxed),
-            finished: end.is_ok(),
-            exit_code,
-            reason,
-        };
-        let mut client = MembershipClient::new(self.channel.clone());
+        let (member, generation) = (self.standing.member(), self.standing.generation());
+        let request = v1::LeaveRequest { member, generation, finished, exit_code, reason };
+        let mut client = MembershipClient::new(self.link.channel());
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(CALL);
         if let Err(status) = self.runtime.block_on(client.leave(request)) {
             tracing::info!("the coordinator did not hear that this worker goes: {}", status.message());
         }
     }
 }
 
-/// Reports what this worker did. Calls are tried again while the coordinator does not answer.
-#[derive(Clone)]
-pub struct Voice {
-    client: MembershipClient<Channel>,
-    member: String,
-    generation: u64,
-    patience: Duration,
-}
-
-impl Voice {
-    /// Metrics of committed steps, and rows that were replaced.
-    ///
-    /// # Errors
-    /// A coordinator that refuses or is gone.
-    pub async fn report(
-        &self,
-        steps: Vec<v1::StepReport>,
-        substitutions: Vec<v1::Substitution>,
-    ) -> Result<()> {
-        let (member, generation) = (self.member.clone(), self.generation);
-        let request = v1::ReportRequest { member, generation, steps, substitutions };
-        let call = || {
-            let (mut client, request) = (self.client.clone(), request.clone());
-            async move { client.report(request).await }
-        };
-        self.insist(call).await.map(drop)
-    }
-
-    /// A part of a checkpoint that lies in the store.
-    ///
-    /// # Errors
-    /// As [`report`](Self::report).
-    pub async fn report_part(&self, part: v1::ReportPartRequest) -> Result<()> {
-        let request =
-            v1::ReportPartRequest { member: self.member.clone(), generation: self.generation, ..part };
-        let call = || {
-            let (mut client, request) = (self.client.clone(), request.clone());
-            async move { client.report_part(request).await }
-        };
-        self.insist(call).await.map(drop)
-    }
-
-    async fn insist<T, F>(&self, call: impl Fn() -> F) -> Result<T>
-    where
-        F: Future<Output = std::result::Result<T, Status>>,
-    {
-        let start = Instant::now();
-        loop {
-            match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(status) if passing(&status) && start.elapsed() < self.patience => {
-                    tokio::time::sleep(AGAIN).await
-                }
-                Err(status) => return Err(refused(status)),
-            }
-        }
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.heart.abort();
     }
 }
 
-async fn connect(url: &str, patience: Duration) -> Result<Channel> {
-    let start = Instant::now();
-    let unreachable = |reason: String| Error::Unreachable {
-        url: url.into(),
-        seconds: start.elapsed().as_secs_f64(),
-        reason,
-    };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|e| unreachable(e.to_string()))?;
-    let endpoint = endpoint.connect_timeout(CALL).tcp_nodelay(true).http2_keep_alive_interval(CALL);
-    loop {
-        match endpoint.connect().await {
-            Ok(channel) => return Ok(channel),
-            Err(_) if start.elapsed() < patience => tokio::time::sleep(AGAIN).await,
-            Err(error) => return Err(unreachable(innermost(&error))),
-        }
-    }
+async fn ask(link: &Link, request: &v1::JoinRequest) -> std::result::Result<v1::JoinReply, Status> {
+    let mut request = tonic::Request::new(request.clone());
+    request.set_timeout(CALL);
+    MembershipClient::new(link.channel()).join(request).await.map(tonic::Response::into_inner)
 }
 
-/// The innermost cause, which names the real trouble.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
+fn start(
+    runtime: &Handle,
+    link: &Arc<Link>,
+    standing: &Arc<Standing>,
+    joined: &v1::JoinReply,
+    config: &RunConfig,
+) -> (watch::Receiver<Orders>, JoinHandle<()>) {
+    let (publish, orders) = watch::channel(Orders::default());
+    standing.joined(&joined.member);
+    let every = Duration::from_millis(joined.heartbeat_ms.max(10).into());
+    let orphan_after = Duration::from_secs_f64(config.cluster.orphan_after);
+    let heart = Heart::new(link.clone(), standing.clone(), publish, every, orphan_after);
+    (orders, runtime.spawn(heart.beat()))
 }
 
 /// Whether a call may succeed when it is tried again.
@@ -275,7 +285,9 @@ fn passing(status: &Status) -> bool {
 
 fn refused(status: Status) -> Error {
     match status.code() {
-        _ if passing(&status) => Error::Over(format!("the coordinator is gone: {}", status.message())),
+        _ if passing(&status) => {
+            Error::Over { reason: format!("the coordinator is gone: {}", status.message()), exit: Exit::Lost }
+        }
         _ => Error::Refused(status.message().into()),
     }
 }
@@ -283,9 +295,11 @@ fn refused(status: Status) -> Error {
 async fn signalled() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut warned = signal(SignalKind::user_defined1())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = warned.recv() => {}
     }
     Ok(())
 }

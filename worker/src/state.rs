@@ -1,5 +1,6 @@
 //! Everything that changes the next loss, in one place: student, teacher, optimizer, queue and step.
 
+use crate::course::Course;
 use crate::error::Result;
 use crate::models::albef::{Albef, averaged};
 use crate::optimizer::Optimizer;
@@ -24,8 +25,12 @@ pub struct State {
     pub optimizer: Optimizer,
     /// Past teacher features.
     pub queue: Queue,
-    /// Committed updates.
+    /// Committed steps.
     pub step: GlobalStep,
+    /// How the losses have been going.
+    pub course: Course,
+    /// The student's parameter of that name.
+    temperature: Tensor,
 }
 
 /// The small part of a [`State`], beside its tensors.
@@ -40,6 +45,12 @@ pub struct Counters {
     pub queue_pointer: i64,
     /// Features in the queue.
     pub queue_filled: i64,
+    /// Moving average of the loss: the bits of an f64, which JSON does not keep.
+    pub loss_average: u64,
+    /// Updates that it is over.
+    pub loss_updates: u64,
+    /// Anomalies since the last update.
+    pub anomalies: u32,
 }
 
 impl State {
@@ -80,6 +91,8 @@ impl State {
             optimizer,
             queue: queue.to_device(device),
             step: GlobalStep(0),
+            course: Course::default(),
+            temperature: student.get("temp").map_or_else(Tensor::new, Tensor::shallow_clone),
             student,
         }
     }
@@ -101,7 +114,36 @@ impl State {
     /// What [`tensors`](Self::tensors) lacks.
     pub fn counters(&self) -> Counters {
         let (queue_pointer, queue_filled) = self.queue.counters();
-        Counters { step: self.step, optimizer_step: self.optimizer.step(), queue_pointer, queue_filled }
+        let Course { average, updates, anomalies } = self.course;
+        Counters {
+            step: self.step,
+            optimizer_step: self.optimizer.step(),
+            queue_pointer,
+            queue_filled,
+            loss_average: average.to_bits(),
+            loss_updates: updates,
+            anomalies,
+        }
+    }
+
+    /// Takes up what [`counters`](Self::counters) told; the tensors are those that belong to it.
+    pub fn set_counters(&mut self, counters: Counters) {
+        self.optimizer.set_step(counters.optimizer_step);
+        self.queue.set_counters(counters.queue_pointer, counters.queue_filled);
+        self.step = counters.step;
+        let (average, updates) = (f64::from_bits(counters.loss_average), counters.loss_updates);
+        self.course = Course { average, updates, anomalies: counters.anomalies };
+    }
+
+    /// The temperature of the contrastive similarities, a scalar: a handle.
+    pub fn temperature(&self) -> Tensor {
+        self.temperature.shallow_clone()
+    }
+
+    /// The trained parameters that the teacher averages, in the order of its tensors: handles.
+    pub fn averaged(&self) -> Vec<Tensor> {
+        let sources = self.student.iter().filter(|(name, _)| averaged(name));
+        sources.map(|(_, tensor)| tensor.shallow_clone()).collect()
     }
 
     /// Takes up a state that [`tensors`](Self::tensors) and [`counters`](Self::counters) told.
@@ -110,9 +152,7 @@ impl State {
     /// [`Error::Keys`](crate::Error::Keys) with every missing, unexpected or misshaped tensor; the state is then what it was.
     pub fn restore(&mut self, tensors: BTreeMap<String, Tensor>, counters: Counters) -> Result<()> {
         Weights::new(self.tensors()).copy_from(&Weights::new(tensors))?;
-        self.optimizer.set_step(counters.optimizer_step);
-        self.queue.set_counters(counters.queue_pointer, counters.queue_filled);
-        self.step = counters.step;
+        self.set_counters(counters);
         Ok(())
     }
 }

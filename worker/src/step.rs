@@ -1,7 +1,7 @@
 //! One training step: the paper's pseudocode. Nothing above `commit` changes state.
 
 mod accumulate;
-mod commit;
+pub(crate) mod commit;
 mod heads;
 mod travel;
 
@@ -9,17 +9,17 @@ use crate::batch::{Draws, LocalBatch};
 use crate::error::Result;
 use crate::fingerprint;
 use crate::masking::Special;
-use crate::models::albef::{Albef, Encoders, averaged};
+use crate::models::albef::{Albef, Encoders};
 use crate::objective::itc::{self, Features, Setting};
 use crate::schedule;
 use crate::state::State;
-use crate::vote::Wishes;
+use crate::vote::{Ballot, Sums, Votes};
 use c10d::{Group, ReduceOp, Reducer};
+pub use commit::Outcome;
+use commit::{Staged, commit};
 use heads::Inputs;
 use proto::config::Reach;
-use proto::{GlobalStep, RunConfig, WorldSize};
-use shards::order::lanes_of;
-use std::collections::BTreeMap;
+use proto::{GlobalStep, RunConfig};
 use tch::Tensor;
 use travel::{Batch, Rows};
 
@@ -32,21 +32,14 @@ pub struct Trainer {
     state: State,
     student: Albef,
     teacher: Encoders,
-    averaged: Vec<Tensor>,
     /// Averages gradients while backward goes on; absent where several micro-batches make one step.
     reducer: Option<Reducer>,
+    whole: bool,
+    /// What a vote is about that has not ended: the gradients in the parameters are complete.
+    staged: Option<Staged>,
+    /// Of the last commit.
+    votes: Votes,
     group: Group,
-}
-
-/// What a committed step tells.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The committed step.
-    pub step: GlobalStep,
-    /// Losses and other numbers of the whole global batch, by name.
-    pub scalars: BTreeMap<&'static str, f64>,
-    /// What any rank wished for: all ranks act on it at this boundary.
-    pub wishes: Wishes,
 }
 
 /// What the losses of a batch leave for the vote and the commit; the gradients are in the parameters.
@@ -68,25 +61,23 @@ struct Scale {
 }
 
 impl Trainer {
-    /// Trains `state` with the ranks of `group`. A collective: all ranks make theirs together.
+    /// Trains `state` with the ranks of `group`, which have `counts` pairs of each global batch.
     ///
     /// # Errors
-    /// Weights that don't fit the model, and those of the group.
+    /// Weights that don't fit the model.
     pub fn new(
         config: &RunConfig,
         special: Special,
         steps_per_epoch: f64,
         state: State,
+        counts: &[i64],
         group: Group,
     ) -> Result<Self> {
         let student = Albef::over(&config.model, &state.student)?;
         let teacher = Encoders::teacher(&config.model, &state.teacher)?;
-        let sources = state.student.iter().filter(|(name, _)| averaged(name));
-        let averaged = sources.map(|(_, tensor)| tensor.shallow_clone()).collect();
-        let bucket_bytes = config.optimizer.bucket_mib as usize * 1024 * 1024;
-        let whole = !accumulates(config, WorldSize(group.world_size()));
-        let reducer =
-            whole.then(|| Reducer::new(&group, &state.student.tensors(), bucket_bytes)).transpose()?;
+        let micro = i64::from(config.optimizer.micro_batch);
+        // The same on all ranks: either all of them make their step in one pass, or none does.
+        let whole = micro == 0 || counts.iter().all(|count| *count <= micro);
         Ok(Self {
             config: config.clone(),
             special,
@@ -94,8 +85,10 @@ impl Trainer {
             state,
             student,
             teacher,
-            averaged,
-            reducer,
+            reducer: None,
+            whole,
+            staged: None,
+            votes: Votes::default(),
             group,
         })
     }
@@ -108,35 +101,77 @@ impl Trainer {
     /// One step on this rank's pairs. All ranks enter it together.
     ///
     /// # Errors
-    /// A lost peer, or a loss or gradient that is not finite: the state is then what it was. Ranks whose states differ.
-    pub fn step(&mut self, batch: &LocalBatch, wishes: Wishes) -> Result<Outcome> {
-        let probability = self.config.objective.mask_probability;
-        let draws = batch.draws(
-            self.config.run.seed,
-            self.state.step,
-            probability,
-            self.special,
-            self.group.device(),
-        );
-        self.step_with(batch, &draws, wishes)
+    /// A lost peer, or an anomaly that stops the run: the state is then what it was.
+    pub fn step(&mut self, batch: &LocalBatch, ballot: &Ballot) -> Result<Outcome> {
+        let draws = self.draws(batch);
+        self.step_with(batch, &draws, ballot)
     }
 
     /// [`step`](Self::step) with the given draws.
     ///
     /// # Errors
     /// As there.
-    pub fn step_with(&mut self, batch: &LocalBatch, draws: &Draws, wishes: Wishes) -> Result<Outcome> {
-        let losses = match self.reducer {
-            Some(_) => self.learn(batch, draws)?,
-            None => self.accumulate(batch, draws)?,
-        };
-        let verdict = self.vote(&losses, wishes)?;
-        let outcome = self.commit(losses, verdict)?;
-        let every = self.config.cluster.compare_every;
-        if every > 0 && outcome.step.0.is_multiple_of(every) {
-            fingerprint::compare(&self.state, GlobalStep(outcome.step.0 - every), &mut self.group)?;
-        }
+    pub fn step_with(&mut self, batch: &LocalBatch, draws: &Draws, ballot: &Ballot) -> Result<Outcome> {
+        let (staged, votes) = self.stage(batch, draws, ballot)?;
+        let outcome = commit(&self.config, self.steps_per_epoch, &mut self.state, &staged, &votes)?;
+        self.votes = votes;
         Ok(outcome)
+    }
+
+    /// Everything random about this rank's pairs in the next step.
+    pub(crate) fn draws(&self, batch: &LocalBatch) -> Draws {
+        let (seed, probability) = (self.config.run.seed, self.config.objective.mask_probability);
+        batch.draws(seed, self.state.step, probability, self.special, self.group.device())
+    }
+
+    /// All of a step but its commit: no state has changed.
+    pub(crate) fn stage(
+        &mut self,
+        batch: &LocalBatch,
+        draws: &Draws,
+        ballot: &Ballot,
+    ) -> Result<(Staged, Votes)> {
+        self.staged = None;
+        let losses = if self.whole { self.learn(batch, draws)? } else { self.accumulate(batch, draws)? };
+        let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
+        let norm = c10d::optim::global_norm(&gradients)?;
+        let sums = Sums { losses: losses.sums, rows: losses.rows, norm };
+        let staged = Staged { batch: losses.batch };
+        match ballot.cast(&sums, self.config.data.lanes, &mut self.group) {
+            Ok(votes) => Ok((staged, votes)),
+            Err(error) => {
+                // The vote may have ended elsewhere: this rank can still apply the step when it learns so.
+                self.staged = Some(staged);
+                Err(error)
+            }
+        }
+    }
+
+    /// Compares the states of all ranks, where that is due after the last step.
+    ///
+    /// # Errors
+    /// Ranks whose states differ, and those of the group.
+    pub fn compare(&mut self) -> Result<()> {
+        let (step, every) = (self.state.step.0, self.config.cluster.compare_every);
+        if every > 0 && step.is_multiple_of(every) {
+            fingerprint::compare(&self.state, GlobalStep(step - every), &mut self.group)?;
+        }
+        Ok(())
+    }
+
+    /// The votes of the last commit.
+    pub fn votes(&self) -> &Votes {
+        &self.votes
+    }
+
+    /// The last commit was made by these votes, in an earlier generation.
+    pub(crate) fn remember(&mut self, votes: Votes) {
+        self.votes = votes;
+    }
+
+    /// Gives up the group and what belongs to it, which closes its connections.
+    pub(crate) fn release(self) -> (State, Option<Staged>, Votes) {
+        (self.state, self.staged, self.votes)
     }
 
     /// Waits until all ranks are here: none leaves while others are still in a collective with it.
@@ -150,10 +185,8 @@ impl Trainer {
     /// Losses and gradients of the batch in one pass.
     fn learn(&mut self, batch: &LocalBatch, draws: &Draws) -> Result<Losses> {
         self.seed_dropout(0);
-        if let Some(reducer) = &mut self.reducer {
-            reducer.zero_grad()?;
-            reducer.prepare()?;
-        }
+        self.reducer()?.zero_grad()?;
+        self.reducer()?.prepare()?;
         let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
         let teacher = tch::no_grad(|| self.teach(&inputs))?;
         let student = self.encode(&inputs)?;
@@ -174,10 +207,20 @@ impl Trainer {
         let rows = [batch.len() as f64, batch.len() as f64 + negatives.found(), draws.masked.count()];
         let scale = self.scale(rows)?;
         let total = &itc * scale.itc + &itm * scale.itm + &mlm * scale.mlm;
-        if let Some(reducer) = &mut self.reducer {
-            reducer.backward(&total)?;
-        }
+        self.reducer()?.backward(&total)?;
         Ok(Losses { sums: [itc, itm, mlm].map(|loss| loss.detach()), rows, batch: global })
+    }
+
+    /// Made at the first step, by all ranks together.
+    fn reducer(&mut self) -> Result<&mut Reducer> {
+        let reducer = match self.reducer.take() {
+            Some(reducer) => reducer,
+            None => {
+                let bucket_bytes = self.config.optimizer.bucket_mib as usize * 1024 * 1024;
+                Reducer::new(&self.group, &self.state.student.tensors(), bucket_bytes)?
+            }
+        };
+        Ok(self.reducer.insert(reducer))
     }
 
     /// The contrastive loss of this rank's rows, summed.
@@ -227,15 +270,6 @@ impl Trainer {
         let words = [self.config.run.seed, self.state.step.0, self.group.rank().into(), part];
         tch::manual_seed(shards::keyed::rng("dropout", &words).random::<i64>());
     }
-}
-
-/// Whether a step is made of several micro-batches; the same on all ranks.
-fn accumulates(config: &RunConfig, world: WorldSize) -> bool {
-    let (lanes, micro) = (config.data.lanes, config.optimizer.micro_batch);
-    let share = |rank| {
-        lanes_of(proto::Rank(rank), world, lanes).len() as u32 * (config.optimizer.batch / lanes.max(1))
-    };
-    micro > 0 && (0..world.0).any(|rank| share(rank) > micro)
 }
 
 #[cfg(test)]

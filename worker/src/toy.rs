@@ -55,6 +55,7 @@ pub(crate) fn group(store: &Arc<MemoryStore>, rank: u32, world_size: u32) -> Gro
         world_size,
         device: Device::Cpu,
         interface: "127.0.0.1".into(),
+        meeting: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
     };
     Group::new(spec, store.clone()).unwrap()
@@ -72,7 +73,8 @@ pub(crate) fn state(config: &RunConfig, kind: Kind) -> State {
 }
 
 pub(crate) fn single(config: &RunConfig, state: State) -> Trainer {
-    Trainer::new(config, SPECIAL, 1.0, state, group(&Arc::default(), 0, 1)).unwrap()
+    Trainer::new(config, SPECIAL, 1.0, state, &[config.optimizer.batch.into()], group(&Arc::default(), 0, 1))
+        .unwrap()
 }
 
 /// At every fifth step, slot 0 shares its caption with the odd slots and its image with the even ones, so that it has no negative.

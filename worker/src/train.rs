@@ -1,139 +1,262 @@
-//! The loop: take a batch, make a step, report it, keep a checkpoint, until the last step or until told to stop.
+//! A worker's life, and the loop: take a batch, make a step, report it, keep a checkpoint, until the last step, until told to stop, or
+//! until the generation ends and another seat is taken.
 
 use crate::args::Train;
 use crate::batch::LocalBatch;
-use crate::checkpoint::snapshot;
 use crate::error::{Error, Result};
-use crate::prepare::{Worker, prepare};
+use crate::ledger::Ledger;
+use crate::metrics::{Tally, Unreported, substitutions};
+use crate::seat::{Place, Seat, sit};
 use crate::session::Session;
-use crate::step::Outcome;
-use crate::vote::Wishes;
-use proto::{Rank, RunConfig, v1};
-use shards::loader::Batch;
-use std::time::{Duration, Instant};
+use crate::settle::Holding;
+use crate::step::{Outcome, Trainer};
+use crate::warm::Warm;
+use proto::{GlobalStep, RunConfig, v1};
+use shards::loader::{Batch, Loader};
+use std::time::Instant;
 use tch::Tensor;
 
 /// Takes part in a run from joining to leaving.
 ///
 /// # Errors
-/// Why this worker could not do its part; the coordinator has been told.
+/// Why this worker could not do its part, or was stopped before the end; the coordinator has been told.
 pub fn work(arguments: &Train) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Error::System(format!("starting threads: {e}")))?;
-    let url = arguments.coordinator.as_deref().unwrap_or_default();
-    let patience = Duration::try_from_secs_f64(arguments.connect_timeout).unwrap_or(Duration::MAX);
-    let mut session = Session::join(runtime.handle(), url, patience)?;
-    session.stop_on_signal();
-    let prepared = prepare(&mut session, url, arguments.interface.as_deref());
-    let done = prepared.and_then(|mut worker| {
-        worker.train(&mut session)?;
-        worker.outbox.finish()?;
-        worker.trainer.meet()
-    });
+    let mut session = Session::join(runtime.handle(), arguments)?;
+    session.drain_on_signal();
+    let done = live(&mut session, arguments.interface.as_deref());
     session.leave(&done);
-    done
+    match done {
+        Err(Error::Over { exit: proto::Exit::Done, reason }) => {
+            tracing::info!("{reason}");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
-impl Worker {
-    fn train(&mut self, session: &mut Session) -> Result<()> {
-        let mut tally = Tally::default();
-        session.enter(v1::Phase::Training, self.trainer.state().step);
-        while self.trainer.state().step.0 < self.config.optimizer.steps {
-            let wishes = self.wishes(session)?;
-            let start = Instant::now();
-            let batch = self.loader.next_batch()?;
-            let waited = start.elapsed();
-            let (substitutions, record) = (substitutions(&batch), self.ledger.read(&batch));
-            let outcome = self.trainer.step(&local(batch, &self.config, &self.counts), wishes)?;
-            tally.add(start.elapsed(), waited);
-            self.ledger.enter(outcome.step, record);
-            session.enter(v1::Phase::Training, outcome.step);
-            self.report(&outcome, &mut tally, substitutions)?;
-            let keeps = self.keeps(&outcome);
-            if keeps || self.ledger.full() {
-                self.ledger.close(&mut self.trainer)?.map_or(Ok(()), |closed| self.outbox.segment(closed))?;
+/// How a generation ends for one of its ranks, if nothing failed.
+enum End {
+    /// The last step is done.
+    Done,
+    /// Somebody asked for the end of the run.
+    Stopped,
+    /// Another membership is waiting.
+    Regroup,
+    /// All go on from the newest checkpoint's state.
+    RollBack,
+}
+
+/// One seat after the other.
+fn live(session: &mut Session, interface: Option<&str>) -> Result<()> {
+    let (mut warm, mut holding) = Warm::new(session)?;
+    let mut unreported = Unreported::default();
+    let mut broken = false;
+    loop {
+        session.wait(holding.held(), broken);
+        let seat = Seat::new(&session.assignment()?, &warm.config);
+        let end;
+        (holding, end) = take(session, &mut warm, &seat, holding, &mut unreported, interface)?;
+        broken = match end {
+            Ok(End::Done) => return Ok(()),
+            Ok(End::Stopped) => return Err(Error::Stopped(holding.state.step)),
+            Ok(End::Regroup) => false,
+            Ok(End::RollBack) => true,
+            Err(error) if error.passes() => {
+                tracing::warn!(
+                    "generation {} is over at step {}: {error}",
+                    seat.generation,
+                    holding.state.step
+                );
+                true
             }
-            if keeps {
-                self.outbox.part(snapshot(self.trainer.state(), self.rank, self.world)?)?;
-            }
-            self.outbox.check()?;
-            if outcome.wishes.stop {
-                break;
-            }
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+/// Takes a seat and trains in it; gives back what is held then.
+///
+/// # Errors
+/// Weights that do not fit the model. All other errors are the seat's end.
+fn take(
+    session: &mut Session,
+    warm: &mut Warm,
+    seat: &Seat,
+    mut holding: Holding,
+    unreported: &mut Unreported,
+    interface: Option<&str>,
+) -> Result<(Holding, Result<End>)> {
+    let Place { group, loader, applied } = match sit(session, warm, seat, &mut holding, interface) {
+        Err(error) => return Ok((holding, Err(error))),
+        Ok(place) => place,
+    };
+    let Holding { state, votes, ledger, settled, .. } = holding;
+    let (config, special) = (warm.config.clone(), warm.special);
+    let mut trainer = Trainer::new(&config, special, warm.steps_per_epoch, state, &seat.counts, group)?;
+    trainer.remember(votes);
+    let tally = Tally::default();
+    let mut turn =
+        Turn { session, warm, seat, trainer, loader, ledger, unreported, tally, sent: GlobalStep(0) };
+    let end = turn.begin(applied).and_then(|()| turn.train());
+    let rolls_back = matches!(end, Ok(End::RollBack));
+    let (trainer, ledger) = (turn.trainer, turn.ledger);
+    let (state, staged, votes) = trainer.release();
+    Ok((Holding { state, staged, votes, ledger, settled, rolls_back }, end))
+}
+
+/// One seat of one generation, while it trains.
+struct Turn<'a> {
+    session: &'a mut Session,
+    warm: &'a mut Warm,
+    seat: &'a Seat,
+    trainer: Trainer,
+    loader: Loader,
+    ledger: Ledger,
+    unreported: &'a mut Unreported,
+    tally: Tally,
+    /// The last step of the segments that were sent to the store from this seat.
+    sent: GlobalStep,
+}
+
+impl Turn<'_> {
+    fn step(&self) -> GlobalStep {
+        self.trainer.state().step
+    }
+
+    /// What the last generation left undone: metrics, segments and a checkpoint that may have ended with one of its ranks.
+    fn begin(&mut self, applied: Option<Outcome>) -> Result<()> {
+        if let Some(outcome) = &applied {
+            self.note(outcome);
         }
-        session.enter(v1::Phase::Finishing, self.trainer.state().step);
+        if self.seat.leads() {
+            let steps = self.unreported.all();
+            self.warm.outbox.steps(steps, Vec::new())?;
+            self.send_segments()?;
+        }
+        if overdue(&self.warm.config, self.seat.resume, self.step()) {
+            self.keep(true)?;
+        }
+        self.session.enter(v1::Phase::Training, self.step());
         Ok(())
     }
 
-    /// Rank 0 alone passes on what the coordinator asks for, so that one request is heard at one boundary.
-    fn wishes(&self, session: &mut Session) -> Result<Wishes> {
-        let asked = session.wishes()?;
-        Ok(if self.rank == Rank(0) { asked } else { Wishes::default() })
+    fn train(&mut self) -> Result<End> {
+        let steps = self.warm.config.optimizer.steps;
+        let mut end = End::Done;
+        while self.step().0 < steps {
+            let start = Instant::now();
+            let batch = self.loader.next_batch()?;
+            let waited = start.elapsed();
+            let ballot = self.seat.ballot(self.session, self.warm, &batch)?;
+            let replaced = substitutions(&batch);
+            let outcome = self.trainer.step(&local(batch, &self.warm.config, &self.seat.counts), &ballot)?;
+            self.ledger.enter(self.seat.generation, &outcome, self.trainer.votes());
+            self.tally.add(start.elapsed(), waited);
+            self.session.enter(v1::Phase::Training, outcome.step);
+            self.report(&outcome, replaced)?;
+            if outcome.rolls_back(&self.warm.config) {
+                return Ok(End::RollBack);
+            }
+            self.trainer.compare()?;
+            self.boundary(&outcome)?;
+            match outcome.wishes {
+                wishes if wishes.stop => {
+                    end = End::Stopped;
+                    break;
+                }
+                wishes if wishes.regroup => {
+                    self.trainer.meet()?;
+                    return Ok(End::Regroup);
+                }
+                _ => {}
+            }
+        }
+        self.session.enter(v1::Phase::Finishing, self.step());
+        let session = &*self.session;
+        self.warm.outbox.flush(|| session.seated())?;
+        self.trainer.meet()?;
+        Ok(end)
     }
 
-    fn keeps(&self, outcome: &Outcome) -> bool {
-        let (step, every) = (outcome.step.0, self.config.checkpoint.every);
-        let due = every > 0 && step.is_multiple_of(every);
-        due || step == self.config.optimizer.steps || outcome.wishes.checkpoint
+    /// Keeps a checkpoint where one is due, or asked for.
+    fn boundary(&mut self, outcome: &Outcome) -> Result<()> {
+        let config = &self.warm.config;
+        let (step, every) = (outcome.step.0, config.checkpoint.every);
+        let (last, asked) = (step == config.optimizer.steps, outcome.wishes.checkpoint);
+        if last || asked || (every > 0 && step.is_multiple_of(every)) {
+            let start = Instant::now();
+            self.keep(last || asked)?;
+            self.tally.stall(start.elapsed());
+        } else if self.ledger.full() {
+            self.close()?;
+        }
+        self.warm.outbox.check()
     }
 
-    fn report(
-        &mut self,
-        outcome: &Outcome,
-        tally: &mut Tally,
-        substitutions: Vec<v1::Substitution>,
-    ) -> Result<()> {
-        let (step, every) = (outcome.step.0, self.config.metrics.every.max(1));
-        let last = step == self.config.optimizer.steps || outcome.wishes.stop;
-        let due = self.rank == Rank(0) && (step.is_multiple_of(every) || step == 1 || last);
-        let steps: Vec<v1::StepReport> =
-            due.then(|| tally.report(outcome, &self.counts)).into_iter().collect();
-        if steps.is_empty() && substitutions.is_empty() {
+    /// Ends the ledger's segment and sends this rank's share of a checkpoint on its way. While the one before is still being written
+    /// there is none, unless it `must` be.
+    fn keep(&mut self, must: bool) -> Result<()> {
+        self.close()?;
+        if self.warm.outbox.writes() {
+            if !must {
+                tracing::warn!(
+                    "step {}: the checkpoint before is still being written, so this one is left out",
+                    self.step()
+                );
+                return Ok(());
+            }
+            let session = &*self.session;
+            self.warm.outbox.flush(|| session.seated())?;
+        }
+        let last = self.step().0 == self.warm.config.optimizer.steps;
+        let share = self.seat.share(self.session, &self.trainer, &self.ledger, last)?;
+        self.warm.outbox.share(share)
+    }
+
+    /// Ends the ledger's segment.
+    fn close(&mut self) -> Result<()> {
+        self.ledger.close()?;
+        if self.seat.leads() { self.send_segments() } else { Ok(()) }
+    }
+
+    fn send_segments(&mut self) -> Result<()> {
+        let sent = self.sent;
+        for closed in self.ledger.closed().iter().filter(|closed| closed.to > sent) {
+            self.sent = closed.to;
+            self.warm.outbox.segment(closed.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a committed step's metrics until they have arrived; forgets what has.
+    fn note(&mut self, outcome: &Outcome) {
+        if let Some(what) = &outcome.anomaly {
+            tracing::warn!("step {}: {what}; its update is not applied", outcome.step);
+        }
+        let safe = outcome.verdict.safe;
+        self.ledger.safe(safe.ledger);
+        let due = self.tally.due(&self.warm.config, outcome);
+        self.unreported.note(safe.reported, due.then(|| self.tally.report(outcome, &self.seat.counts)));
+    }
+
+    fn report(&mut self, outcome: &Outcome, replaced: Vec<v1::Substitution>) -> Result<()> {
+        self.note(outcome);
+        let newest = self.unreported.newest(outcome.step).filter(|_| self.seat.leads());
+        let steps: Vec<v1::StepReport> = newest.into_iter().collect();
+        if steps.is_empty() && replaced.is_empty() {
             return Ok(());
         }
-        self.outbox.steps(steps, substitutions)
+        self.warm.outbox.steps(steps, replaced)
     }
 }
 
-/// Times since the last report.
-#[derive(Default)]
-struct Tally {
-    steps: u32,
-    seconds: Duration,
-    waited: Duration,
-}
-
-impl Tally {
-    fn add(&mut self, seconds: Duration, waited: Duration) {
-        self.steps += 1;
-        self.seconds += seconds;
-        self.waited += waited;
-    }
-
-    fn report(&mut self, outcome: &Outcome, counts: &[i64]) -> v1::StepReport {
-        let Self { steps, seconds, waited } = std::mem::take(self);
-        let mean = |total: Duration| total.as_secs_f64() / f64::from(steps.max(1));
-        v1::StepReport {
-            step: outcome.step.0,
-            seconds: mean(seconds),
-            data_wait_seconds: mean(waited),
-            pairs: counts.iter().sum::<i64>().try_into().unwrap_or(u32::MAX),
-            scalars: outcome.scalars.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
-        }
-    }
-}
-
-fn substitutions(batch: &Batch) -> Vec<v1::Substitution> {
-    let substitution = |s: &shards::loader::Substitution| {
-        tracing::warn!("row {} can't be used ({}); row {} takes its slot", s.row, s.reason, s.substitute);
-        v1::Substitution {
-            step: batch.step.next().0,
-            row: s.row,
-            substitute: s.substitute,
-            reason: s.reason.clone(),
-        }
-    };
-    batch.substitutions.iter().map(substitution).collect()
+/// Whether a checkpoint that was due up to `step` is not committed.
+fn overdue(config: &RunConfig, committed: GlobalStep, step: GlobalStep) -> bool {
+    let every = config.checkpoint.every;
+    let last = step.0 == config.optimizer.steps && committed < step;
+    last || every > 0 && step.0 / every > committed.0 / every
 }
 
 /// A loader's batch as tensors.
@@ -147,5 +270,19 @@ fn local(batch: Batch, config: &RunConfig, counts: &[i64]) -> LocalBatch {
         identities: batch.identities,
         first_slot: batch.first_slot.into(),
         counts: counts.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_ended_with_a_generation_is_made_up_for() {
+        let mut config = RunConfig::default();
+        (config.checkpoint.every, config.optimizer.steps) = (10, 35);
+        let overdue = |committed, step| overdue(&config, GlobalStep(committed), GlobalStep(step));
+        assert!(!overdue(0, 9) && overdue(0, 10) && overdue(0, 19) && !overdue(10, 19) && overdue(10, 20));
+        assert!(!overdue(13, 19) && overdue(30, 35) && !overdue(35, 35));
     }
 }

@@ -77,7 +77,7 @@ impl JournalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Fenced { .. } => Exit::Output,
+            Self::Fenced { .. } => Exit::Lost,
             Self::Damaged { .. } | Self::Version { .. } | Self::Missing { .. } => Exit::Data,
             Self::Backwards(_) => Exit::Internal,
         }
@@ -121,6 +121,18 @@ impl Journal {
                 let head = Mutex::new(Head::at(entry));
                 return Ok((Self { folder, epoch, head }, before));
             }
+        }
+    }
+
+    /// What the journal of the run in `output` says, without opening it; nothing where there is none.
+    ///
+    /// # Errors
+    /// A store that refuses; entries that are missing, damaged, or of another version.
+    pub async fn look(output: &Folder) -> Result<Option<Past>, JournalError> {
+        let folder = output.below(FOLDER);
+        match last(&folder).await? {
+            0 => Ok(None),
+            number => Ok(read(&folder, number).await?.map(|entry| entry.past)),
         }
     }
 

@@ -15,6 +15,8 @@ pub struct Opening {
     pub host: String,
     /// Its process there.
     pub pid: u32,
+    /// Hash of the run's configuration.
+    pub config: String,
     /// Drawn anew by every process: tells apart two that are the same in all else, such as containers.
     pub nonce: u64,
 }
@@ -35,6 +37,8 @@ pub struct Seat {
     pub weight: u32,
     /// It joined as a spare.
     pub spare: bool,
+    /// Its number among the workers of its machine.
+    pub slot: u32,
 }
 
 /// A checkpoint that is committed.

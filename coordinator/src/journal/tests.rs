@@ -18,12 +18,13 @@ fn memory() -> Folder {
 }
 
 fn opening(nonce: u64) -> Opening {
-    Opening { run: "r".into(), url: format!("http://10.0.0.{nonce}:7070"), host: "h".into(), pid: 1, nonce }
+    let (run, host, config) = ("r".into(), "h".into(), "c".into());
+    Opening { run, url: format!("http://10.0.0.{nonce}:7070"), host, pid: 1, config, nonce }
 }
 
 fn seat(rank: u32) -> Seat {
     let (member, host) = (format!("w{rank}"), "h".into());
-    Seat { member, host, pid: 7, rank: Rank(rank), weight: 1, spare: false }
+    Seat { member, host, pid: 7, rank: Rank(rank), weight: 1, spare: false, slot: rank }
 }
 
 fn generation(number: u64) -> Event {

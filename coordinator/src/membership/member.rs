@@ -1,20 +1,21 @@
 //! One worker as the coordinator sees it.
 
-use proto::{Generation, GlobalStep, Rank, v1};
+use super::Beat;
+use proto::{Generation, GlobalStep, v1};
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A worker's name: unlike its rank it exists before the generation does, and no later coordinator gives it again.
+/// A worker's name: unlike its rank it exists before a generation does, and no later coordinator gives it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId {
-    /// The generation that it joined for.
-    pub generation: Generation,
-    /// The how-manieth join this was, from 1.
+    /// The how-manieth coordinator of the run it joined.
+    pub epoch: u64,
+    /// The how-manieth join there this was, from 1.
     pub number: u32,
 }
 
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.generation, self.number)
+        write!(f, "{}-{}", self.epoch, self.number)
     }
 }
 
@@ -27,54 +28,90 @@ impl FromStr for MemberId {
     type Err = NoMember;
 
     fn from_str(text: &str) -> Result<Self, NoMember> {
-        let parsed = text.split_once('-').and_then(|(generation, number)| {
-            Some(Self { generation: Generation(generation.parse().ok()?), number: number.parse().ok()? })
+        let parsed = text.split_once('-').and_then(|(epoch, number)| {
+            Some(Self { epoch: epoch.parse().ok()?, number: number.parse().ok()? })
         });
         parsed.ok_or_else(|| NoMember(text.chars().take(80).collect()))
     }
 }
 
-/// Whether a worker is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// It sends heartbeats.
-    Here,
-    /// It said that it goes.
-    Left,
-    /// It fell silent, or its process ended without a word.
-    Lost,
+/// Whether a worker listens for what it has to do. A process that is killed takes its stream along; so does a network that breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// It has not attended yet.
+    Never,
+    /// It listens; the number tells its streams apart.
+    Open(u32),
+    /// The stream with that number, its last, has ended.
+    Gone(u32),
 }
 
-/// One worker.
-#[derive(Clone, Debug)]
+/// One worker that is here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Where it runs.
     pub host: String,
     /// Its process there.
     pub pid: u32,
-    /// Its rank, once the generation has started.
-    pub rank: Option<Rank>,
-    /// What it is doing.
+    /// Takes part only in the place of a worker that was lost.
+    pub spare: bool,
+    /// Its share of the lanes is proportional to this.
+    pub weight: u32,
+    /// The lowest number that no other member of its machine had when it joined: its device.
+    pub slot: u32,
+    /// What it is doing; unspecified until it is heard.
     pub phase: v1::Phase,
+    /// The newest generation in which it says that it had a seat.
+    pub generation: Generation,
     /// Its committed updates.
     pub applied: GlobalStep,
+    /// It holds no state of the run.
+    pub fresh: bool,
     /// When it was last heard.
     pub heard: Duration,
-    /// Whether it is still there.
-    pub presence: Presence,
+    /// Whether it listens.
+    pub stream: Stream,
+    /// It was told to go.
+    pub draining: bool,
 }
 
 impl Member {
     /// A worker that has just joined.
-    pub fn new(host: &str, pid: u32, now: Duration) -> Self {
+    pub(super) fn new(host: &str, pid: u32, now: Duration) -> Self {
         Self {
             host: host.into(),
             pid,
-            rank: None,
-            phase: v1::Phase::Waiting,
+            spare: false,
+            weight: 1,
+            slot: 0,
+            phase: v1::Phase::Warming,
+            generation: Generation(0),
             applied: GlobalStep(0),
+            fresh: true,
             heard: now,
-            presence: Presence::Here,
+            stream: Stream::Never,
+            draining: false,
         }
+    }
+
+    /// Takes over what it says.
+    pub(super) fn hear(&mut self, beat: Beat, now: Duration) {
+        self.heard = now;
+        self.phase = beat.phase;
+        // Within a generation a worker never goes back; a message that was overtaken may say so.
+        let same = beat.generation == self.generation;
+        self.applied = if same { self.applied.max(beat.applied) } else { beat.applied };
+        self.generation = beat.generation;
+        self.fresh = beat.fresh;
+    }
+
+    /// Whether it has ever had a part in the run's state.
+    pub(super) fn holds(&self) -> bool {
+        self.generation.0 > 0 && !self.fresh
+    }
+
+    /// Ready for a seat. One whose stream is gone may be dead: it is waited for until it listens again.
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == v1::Phase::Waiting && !matches!(self.stream, Stream::Gone(_))
     }
 }

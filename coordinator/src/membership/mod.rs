@@ -1,93 +1,151 @@
 //! Who takes part in the run, as a pure state machine: an event and the time go in; a decision and the one sentence
 //! that explains the state come out. No lock, no socket, no clock in here.
 //!
-//! The world size is fixed: a run starts one generation when [`Spec::workers`] have joined, and a member that is lost
-//! ends it. Everything carries the generation all the same, so that a late message of an earlier one is refused.
+//! Workers join, warm up, and wait for a seat. A generation is a list of seats: it is proposed when enough workers are ready, begins
+//! once the journal has it, and ends when a seat is lost, when a member says that the collectives are broken, or at the step boundary
+//! at which another membership was asked for. Its members then come back, and form the next one with who else is ready.
 
+mod ending;
+mod forming;
 mod member;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod told;
 
-pub use member::{Member, MemberId, NoMember, Presence};
-pub use terms::{Beat, Refusal, Spec, State, Verdict};
+pub use member::{Member, MemberId, NoMember, Stream};
+pub use terms::{Beat, Goodbye, Past, Proposal, Refusal, Seat, Spec, State, Verdict};
 
-use proto::{Exit, Generation, GlobalStep, Rank, v1};
-use std::{collections::BTreeMap, time::Duration};
+use proto::{Exit, Generation, GlobalStep, Rank, WorldSize, v1};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// How near the reason of a failure is to its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Evidence {
-    /// A worker lost its peers or the coordinator.
-    Symptom,
-    /// A worker is gone.
-    Loss,
-    /// Somebody says what went wrong.
-    Cause,
+/// Where the newest generation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// It has ended, or there was none.
+    Idle,
+    /// An earlier coordinator formed it, and its members were not all heard since.
+    Adopted,
+    /// Its members form their group, train or finish.
+    Together,
+    /// It ends: its members come back. With `broken`, one of them said that its peers are gone.
+    Parting { broken: bool },
 }
 
-/// Whether an exit says only that somebody else is gone.
-fn vague(exit: Exit) -> bool {
-    matches!(exit, Exit::Lost | Exit::Unavailable)
-}
-
-/// The members, the state and what was asked for.
-#[derive(Clone, Debug)]
+/// The members, their generation, and what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
     spec: Spec,
-    state: State,
-    members: BTreeMap<MemberId, Member>,
+    epoch: u64,
     joined: u32,
-    checkpoint_request: u64,
-    stop: Option<v1::Stop>,
+    members: BTreeMap<MemberId, Member>,
+    generation: Generation,
+    stage: Stage,
+    /// Of the newest generation, by rank, also after its end.
+    seats: Vec<Seat>,
+    /// Those of them whose work is done.
+    finished: BTreeSet<MemberId>,
+    /// The newest step that they have applied.
+    applied: GlobalStep,
+    /// The checkpoint and the answered request with which it began.
+    begun: (GlobalStep, u64),
+    /// Why it ended.
+    why: Vec<String>,
+    /// When a run that had workers goes on with fewer; none before its first generation.
+    deadline: Option<Duration>,
+    proposal: Option<Proposal>,
+    request: u64,
+    answered: u64,
     committed: GlobalStep,
+    stop: Option<v1::Stop>,
+    /// This coordinator was asked for the stop, and not an earlier one.
+    asked: bool,
     verdict: Option<Verdict>,
-    /// How much the reason of a failure is worth.
-    evidence: Evidence,
 }
 
 impl Membership {
-    /// Nobody has joined yet.
-    pub fn new(spec: Spec) -> Self {
+    /// Nobody has joined yet; members of a generation of an earlier coordinator may still be at work.
+    pub fn new(spec: Spec, past: Past, now: Duration) -> Self {
+        let adopted = past.seats.iter().map(|seat| {
+            let (weight, spare, slot) = (seat.weight, seat.spare, seat.slot);
+            let draining = past.drained.contains(&seat.member);
+            let unheard = Member::new(&seat.host, seat.pid, now);
+            let phase = v1::Phase::Unspecified;
+            (seat.member, Member { weight, spare, slot, phase, draining, ..unheard })
+        });
         Self {
-            committed: spec.resume,
             spec,
-            state: State::Waiting,
-            members: BTreeMap::new(),
+            epoch: past.epoch,
             joined: 0,
-            checkpoint_request: 0,
-            stop: None,
+            members: adopted.collect(),
+            generation: past.generation,
+            stage: if past.seats.is_empty() { Stage::Idle } else { Stage::Adopted },
+            seats: past.seats,
+            finished: BTreeSet::new(),
+            applied: past.committed,
+            begun: (past.committed, past.answered),
+            why: Vec::new(),
+            deadline: None,
+            proposal: None,
+            request: past.answered,
+            answered: past.answered,
+            committed: past.committed,
+            stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
+            asked: false,
             verdict: None,
-            evidence: Evidence::Symptom,
         }
     }
 
-    /// A worker registers. The last one that is needed starts the generation.
+    /// A worker registers. A process that was a member before is one no more under its earlier name.
     ///
     /// # Errors
-    /// [`Refusal::Full`] and [`Refusal::Over`].
-    pub fn join(&mut self, host: &str, pid: u32, now: Duration) -> Result<MemberId, Refusal> {
-        if let Some(verdict) = &self.verdict {
-            return Err(Refusal::Over(verdict.reason.clone()));
-        }
-        if self.state != State::Waiting {
-            return Err(Refusal::Full(self.spec.workers));
+    /// [`Refusal::Over`].
+    pub fn join(
+        &mut self,
+        host: &str,
+        pid: u32,
+        spare: bool,
+        weight: u32,
+        now: Duration,
+    ) -> Result<MemberId, Refusal> {
+        self.check_going_on()?;
+        if let Some(before) = self.process(host, pid) {
+            self.lose(before, "joined again", now);
         }
         self.joined += 1;
-        let id = MemberId { generation: self.spec.generation, number: self.joined };
-        self.members.insert(id, Member::new(host, pid, now));
-        if self.members.len() == self.spec.workers.index() {
-            self.assign();
-        }
+        let id = MemberId { epoch: self.epoch, number: self.joined };
+        let taken: BTreeSet<u32> =
+            self.members.values().filter(|other| other.host == host).map(|other| other.slot).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        self.members.insert(id, Member { spare, weight, slot, ..Member::new(host, pid, now) });
+        self.proceed(now);
         Ok(id)
     }
 
-    /// Ranks in the order of joining.
-    fn assign(&mut self) {
-        for (rank, member) in (0..).zip(self.members.values_mut()) {
-            member.rank = Some(Rank(rank));
+    /// A worker listens for its directives; the number tells this stream from its later ones.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`].
+    pub fn attend(&mut self, id: MemberId, now: Duration) -> Result<u32, Refusal> {
+        let member = self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?;
+        let serial = match member.stream {
+            Stream::Never => 0,
+            Stream::Open(last) | Stream::Gone(last) => last + 1,
+        };
+        member.stream = Stream::Open(serial);
+        self.proceed(now);
+        Ok(serial)
+    }
+
+    /// A stream has ended. By itself that is no loss: a worker that lives listens again.
+    pub fn gone(&mut self, id: MemberId, serial: u32, now: Duration) {
+        if let Some(member) = self.members.get_mut(&id).filter(|m| m.stream == Stream::Open(serial)) {
+            member.stream = Stream::Gone(serial);
+            self.proceed(now);
         }
-        self.state = State::Preparing;
     }
 
     /// A worker lives; says what it has to do.
@@ -95,280 +153,203 @@ impl Membership {
     /// # Errors
     /// [`Refusal::Stale`] and [`Refusal::Unknown`].
     pub fn heartbeat(&mut self, beat: Beat, now: Duration) -> Result<v1::Directive, Refusal> {
-        let member = self.present(beat.member, beat.generation)?;
-        member.heard = now;
-        member.applied = member.applied.max(beat.applied);
-        member.phase = beat.phase;
-        let trains = |m: &Member| matches!(m.phase, v1::Phase::Training | v1::Phase::Finishing);
-        if self.state == State::Preparing && self.members.values().all(trains) {
-            self.state = State::Training;
+        let (id, current) = (beat.member, self.generation);
+        let member = self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?;
+        if beat.generation < member.generation || beat.generation > current {
+            return Err(Refusal::Stale { found: beat.generation, current });
         }
-        Ok(self.directive(beat.member))
-    }
-
-    fn directive(&self, id: MemberId) -> v1::Directive {
-        use v1::directive::Kind;
-        let assignment = self.members.get(&id).and_then(|member| {
-            let rank = member.rank?;
-            let neighbours = self.members.values().filter(|other| other.host == member.host);
-            let before = neighbours.clone().filter(|other| other.rank < member.rank).count();
-            Some(Kind::Assignment(v1::Assignment {
-                generation: self.spec.generation.0,
-                rank: rank.0,
-                world_size: self.spec.workers.0,
-                resume_step: self.spec.resume.0,
-                manifest_fingerprint: self.spec.fingerprint.clone(),
-                local_world_size: neighbours.count() as u32,
-                local_rank: before as u32,
-            }))
-        });
-        let kind = match (&self.verdict, assignment) {
-            (Some(verdict), _) => Kind::Abort(v1::Abort { reason: verdict.reason.clone() }),
-            (None, Some(assignment)) => assignment,
-            (None, None) => Kind::Wait(v1::Wait { reason: self.reason() }),
-        };
-        v1::Directive { kind: Some(kind), checkpoint_request: self.checkpoint_request, stop: self.stop }
+        member.hear(beat, now);
+        let applied = member.applied;
+        if beat.generation == current && self.rank(id).is_some() {
+            self.applied = self.applied.max(applied);
+            if beat.broken {
+                self.part(true, Some(format!("the collectives of {} failed", self.name(id))), now);
+            } else if beat.phase == v1::Phase::Waiting {
+                self.part(false, None, now);
+            }
+        }
+        self.proceed(now);
+        self.directive(id)
     }
 
     /// A worker goes by its own will: `Ok` when its work is done, else why it can't go on.
     ///
     /// # Errors
-    /// [`Refusal::Stale`] and [`Refusal::Unknown`].
-    pub fn leave(
-        &mut self,
-        id: MemberId,
-        generation: Generation,
-        end: Result<(), (Exit, String)>,
-    ) -> Result<(), Refusal> {
-        let name = self.name(id);
-        let waiting = self.state == State::Waiting;
-        self.present(id, generation)?.presence = Presence::Left;
-        match end {
-            Err((exit, reason)) => {
-                let evidence = if vague(exit) { Evidence::Symptom } else { Evidence::Cause };
-                self.fail_by(evidence, exit, format!("{name} left: {reason}"));
-            }
-            Ok(()) if waiting => {
-                self.members.remove(&id);
-            }
-            Ok(()) if self.drained() => self.conclude(),
-            Ok(()) => {}
+    /// [`Refusal::Unknown`].
+    pub fn leave(&mut self, id: MemberId, end: Goodbye, now: Duration) -> Result<(), Refusal> {
+        if !self.members.contains_key(&id) {
+            return Err(Refusal::Unknown(id));
         }
+        match end {
+            Ok(()) => self.finish(id),
+            Err((exit, reason)) => self.give_up(id, exit, &format!("left: {reason}"), now),
+        }
+        self.proceed(now);
         Ok(())
     }
 
     /// A worker's process has ended on this machine. What it said before it went counts more than how it ended.
-    pub fn exited(&mut self, pid: u32, local_host: &str, exit: Exit, how: &str) {
-        let known =
-            self.members.iter().find(|(_, m)| m.pid == pid && m.host == local_host).map(|(id, _)| *id);
-        let Some(id) = known else {
-            return self.fail(exit, format!("worker process {pid} {how} before it joined"));
-        };
-        let name = self.name(id);
-        if let Some(member) = self.members.get_mut(&id).filter(|m| m.presence == Presence::Here) {
-            member.presence = Presence::Lost;
-            self.fail(exit, format!("{name} {how} without a word"));
+    pub fn exited(&mut self, pid: u32, local_host: &str, exit: Exit, how: &str, now: Duration) {
+        match self.process(local_host, pid) {
+            Some(id) if exit == Exit::Done => self.finish(id),
+            Some(id) => self.give_up(id, exit, &format!("{how} without a word"), now),
+            None if is_cause(exit) && !self.is_held(None) => {
+                self.fail(exit, format!("worker process {pid} {how} before it joined"));
+            }
+            None => {}
         }
+        self.proceed(now);
     }
 
-    /// Time passes: silent members are lost.
+    /// A worker was told to go: the next generation has no seat for it.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`].
+    pub fn drain(&mut self, id: MemberId, now: Duration) -> Result<(), Refusal> {
+        self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?.draining = true;
+        self.proceed(now);
+        Ok(())
+    }
+
+    /// Time passes: silent members are lost, and waiting for others has an end.
     pub fn tick(&mut self, now: Duration) {
-        let lost_after = self.spec.lost_after;
-        let silent = |m: &Member| m.presence == Presence::Here && now.saturating_sub(m.heard) > lost_after;
-        let lost: Vec<MemberId> = self.members.iter().filter(|(_, m)| silent(m)).map(|(id, _)| *id).collect();
-        for id in lost {
-            if self.state == State::Waiting {
-                self.members.remove(&id);
-                continue;
-            }
-            let name = self.name(id);
-            if let Some(member) = self.members.get_mut(&id) {
-                member.presence = Presence::Lost;
-                let silence = now.saturating_sub(member.heard).as_secs_f64();
-                self.fail(
-                    Exit::Lost,
-                    format!("{name} was not heard for {silence:.1} s (cluster.lost_after)"),
-                );
-            }
-        }
-    }
-
-    /// Asks for a checkpoint at the next step boundary; returns the request's number.
-    ///
-    /// # Errors
-    /// [`Refusal::NotExpected`] and [`Refusal::Over`].
-    pub fn request_checkpoint(&mut self, expected: Generation) -> Result<u64, Refusal> {
-        self.check_operator(expected)?;
-        self.checkpoint_request += 1;
-        Ok(self.checkpoint_request)
-    }
-
-    /// Asks for the end at the next step boundary; says whether that is news. Two requests make one that writes a checkpoint if either did.
-    ///
-    /// # Errors
-    /// [`Refusal::NotExpected`] and [`Refusal::Over`].
-    pub fn request_stop(&mut self, expected: Generation, checkpoint: bool) -> Result<bool, Refusal> {
-        self.check_operator(expected)?;
-        let news = self.stop.is_none();
-        let before = self.stop.is_some_and(|stop| stop.checkpoint);
-        self.stop = Some(v1::Stop { checkpoint: checkpoint || before });
-        if self.state == State::Waiting {
-            self.end(
-                State::Finished,
-                Exit::Stopped,
-                "stopped before all workers had joined, as asked".into(),
+        let silence = |member: &Member| now.saturating_sub(member.heard);
+        let silent = self.members.iter().filter(|(id, member)| silence(member) > self.limit(**id, member));
+        let lost: Vec<_> = silent.map(|(id, member)| (*id, silence(member).as_secs_f64())).collect();
+        for (id, seconds) in lost {
+            self.lose(
+                id,
+                &format!(
+                    "was not heard for {seconds:.1} s (cluster.lost_after = {:.1})",
+                    self.spec.lost_after.as_secs_f64()
+                ),
+                now,
             );
-        } else {
-            self.state = State::Stopping;
         }
-        Ok(news)
+        self.proceed(now);
     }
 
-    /// A checkpoint was committed; says whether that is news.
-    pub fn committed(&mut self, step: GlobalStep) -> bool {
-        let news = step > self.committed;
-        self.committed = self.committed.max(step);
-        news
+    /// The silence after which a member is lost. While a group forms or parts there are no collectives that would tell of a loss, and
+    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while.
+    fn limit(&self, id: MemberId, member: &Member) -> Duration {
+        let at_work = self.stage == Stage::Together && self.trains();
+        let seated = self.seat(id).is_some() && self.stage != Stage::Adopted;
+        let doubtful = matches!(member.stream, Stream::Gone(_)) && seated && !at_work;
+        if doubtful { self.spec.lost_after / 10 } else { self.spec.lost_after }
     }
 
-    /// The run can't go on.
-    pub fn fail(&mut self, exit: Exit, reason: String) {
-        self.fail_by(if vague(exit) { Evidence::Loss } else { Evidence::Cause }, exit, reason);
+    /// Whether all members of the generation train.
+    fn trains(&self) -> bool {
+        let trains = |member: &Member| matches!(member.phase, v1::Phase::Training | v1::Phase::Finishing);
+        let mut seated = self.seats.iter().filter_map(|seat| self.members.get(&seat.member));
+        seated.all(trains)
     }
 
-    /// A better reason replaces that of the failure it has caused elsewhere.
-    fn fail_by(&mut self, evidence: Evidence, exit: Exit, reason: String) {
-        let better = self.state == State::Failed && evidence > self.evidence;
-        if self.verdict.is_none() || better {
-            self.evidence = evidence;
-            self.end(State::Failed, exit, reason);
-        }
-    }
-
-    fn end(&mut self, state: State, exit: Exit, reason: String) {
-        self.state = state;
-        self.verdict = Some(Verdict { exit, reason });
-    }
-
-    /// Everybody has left with its work done.
-    fn conclude(&mut self) {
-        if self.verdict.is_some() {
+    /// A member is gone. The generation in which it has a seat can't go on, unless its work is done.
+    fn lose(&mut self, id: MemberId, how: &str, now: Duration) {
+        let name = self.name(id);
+        if self.members.remove(&id).is_none() || self.rank(id).is_none() {
             return;
         }
-        let (step, steps) = (self.step(), self.spec.steps);
-        match self.stop {
-            _ if self.committed >= steps => {
-                self.end(State::Finished, Exit::Done, format!("all {steps} steps are done"));
-            }
-            Some(stop) if !stop.checkpoint => {
-                self.end(
-                    State::Finished,
-                    Exit::Stopped,
-                    format!("stopped at step {step} of {steps}, as asked"),
-                );
-            }
-            Some(_) if self.committed >= step => {
-                let reason = format!("stopped at step {step} of {steps}, as asked; go on with --resume");
-                self.end(State::Finished, Exit::Stopped, reason);
-            }
-            _ => {
-                let committed = self.committed;
-                let reason = format!(
-                    "the workers left at step {step} of {steps}, but the newest committed checkpoint is {committed}"
-                );
-                self.end(State::Failed, Exit::Internal, reason);
-            }
+        match self.stage {
+            Stage::Together if self.is_complete() => self.take_as_finished(id),
+            Stage::Together | Stage::Parting { .. } => self.part(false, Some(format!("{name} {how}")), now),
+            Stage::Adopted => self.why.push(format!("{name} {how}")),
+            Stage::Idle => {}
         }
     }
 
-    fn present(&mut self, id: MemberId, generation: Generation) -> Result<&mut Member, Refusal> {
-        self.check_generation(generation)?;
-        let member = self.members.get_mut(&id).filter(|member| member.presence == Presence::Here);
-        member.ok_or(Refusal::Unknown(id))
+    /// A member's work is done.
+    fn finish(&mut self, id: MemberId) {
+        self.members.remove(&id);
+        if self.rank(id).is_some() && self.stage != Stage::Idle {
+            self.take_as_finished(id);
+        }
+    }
+
+    /// A member can't go on. Where the cause would meet the others as well, the run can't either; a newcomer's is its own as long
+    /// as others hold the run.
+    fn give_up(&mut self, id: MemberId, exit: Exit, how: &str, now: Duration) {
+        let newcomer = self.members.get(&id).is_none_or(|member| member.generation.0 == 0);
+        if !is_cause(exit) || (newcomer && self.rank(id).is_none() && self.is_held(Some(id))) {
+            return self.lose(id, how, now);
+        }
+        let reason = format!("{} {how}", self.name(id));
+        self.members.remove(&id);
+        self.fail(exit, reason);
+    }
+
+    /// Whether somebody beside `one` has had a part in the run.
+    fn is_held(&self, one: Option<MemberId>) -> bool {
+        let mut others = self.members.iter().filter(|(id, _)| Some(**id) != one);
+        others.any(|(id, member)| member.generation.0 > 0 || self.rank(*id).is_some())
+    }
+
+    fn process(&self, host: &str, pid: u32) -> Option<MemberId> {
+        let own = |(_, member): &(&MemberId, &Member)| member.pid == pid && member.host == host;
+        self.members.iter().find(own).map(|(id, _)| *id)
+    }
+
+    /// The rank of a member in the newest generation.
+    fn rank(&self, id: MemberId) -> Option<Rank> {
+        self.seats.iter().position(|seat| seat.member == id).map(|rank| Rank(rank as u32))
     }
 
     /// The rank with which a worker speaks for the current generation.
     ///
     /// # Errors
-    /// [`Refusal::Stale`], and [`Refusal::Unknown`] for who is not here or has no rank.
+    /// [`Refusal::Stale`], and [`Refusal::Unknown`] for who is not here or has no seat.
     pub fn rank_of(&self, id: MemberId, generation: Generation) -> Result<Rank, Refusal> {
-        self.check_current(generation)?;
-        let member = self.members.get(&id).filter(|member| member.presence == Presence::Here);
-        member.and_then(|member| member.rank).ok_or(Refusal::Unknown(id))
-    }
-
-    fn check_current(&self, found: Generation) -> Result<(), Refusal> {
-        let current = self.spec.generation;
-        if found == current { Ok(()) } else { Err(Refusal::Stale { found, current }) }
-    }
-
-    /// As [`check_current`](Self::check_current), for what may be said before the first assignment, in generation 0.
-    fn check_generation(&self, found: Generation) -> Result<(), Refusal> {
-        if found.0 == 0 { Ok(()) } else { self.check_current(found) }
-    }
-
-    fn check_operator(&self, expected: Generation) -> Result<(), Refusal> {
-        let current = self.spec.generation;
-        if let Some(verdict) = &self.verdict {
-            return Err(Refusal::Over(verdict.reason.clone()));
+        let current = self.generation;
+        if generation != current {
+            return Err(Refusal::Stale { found: generation, current });
         }
-        if expected == current || expected.0 == 0 {
-            Ok(())
-        } else {
-            Err(Refusal::NotExpected { expected, current })
-        }
+        let rank = self.rank(id).filter(|_| self.members.contains_key(&id));
+        rank.ok_or(Refusal::Unknown(id))
     }
 
-    /// How a member is called in messages.
-    fn name(&self, id: MemberId) -> String {
-        match self.members.get(&id) {
-            Some(Member { rank: Some(rank), host, pid, .. }) => {
-                format!("rank {rank} (process {pid} on {host})")
-            }
-            Some(Member { host, pid, .. }) => format!("worker {id} (process {pid} on {host})"),
-            None => format!("worker {id}"),
-        }
+    /// The rank of a member in the generation that goes on.
+    pub fn seat(&self, id: MemberId) -> Option<Rank> {
+        self.rank(id).filter(|_| self.stage != Stage::Idle)
     }
 
-    /// Why the run is in its state.
-    pub fn reason(&self) -> String {
-        if let Some(verdict) = &self.verdict {
-            return verdict.reason.clone();
-        }
-        let (here, workers, generation) = (self.members.len(), self.spec.workers, self.spec.generation);
-        match self.state {
-            State::Waiting => format!("waiting for workers: {here} of {workers} have joined"),
-            State::Preparing => {
-                format!(
-                    "generation {generation}: the data is opened and the model built on {workers} workers"
-                )
-            }
-            State::Stopping if self.stop.is_some_and(|stop| stop.checkpoint) => {
-                "stopping with a checkpoint at the next step boundary, as asked".into()
-            }
-            State::Stopping => "stopping at the next step boundary, as asked".into(),
-            _ => format!("generation {generation} trains on {workers} workers"),
-        }
+    /// Members of the newest generation.
+    pub fn world(&self) -> WorldSize {
+        WorldSize(self.seats.len() as u32)
     }
 
-    /// Where the run stands.
-    pub fn state(&self) -> State {
-        self.state
+    /// The newest generation.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
-    /// How the run ended, once it has.
-    pub fn verdict(&self) -> Option<&Verdict> {
-        self.verdict.as_ref()
+    /// Whether a generation goes on.
+    pub fn is_together(&self) -> bool {
+        matches!(self.stage, Stage::Together | Stage::Adopted)
     }
 
     /// Nobody is here (any more).
     pub fn drained(&self) -> bool {
-        self.members.values().all(|member| member.presence != Presence::Here)
+        self.members.is_empty()
     }
 
-    /// The newest step that a member has applied.
+    /// The newest step that those who hold the run have applied.
     pub fn step(&self) -> GlobalStep {
-        self.members.values().map(|member| member.applied).fold(self.spec.resume, GlobalStep::max)
+        let present = self.members.values().filter(|member| member.holds()).map(|member| member.applied);
+        match self.stage {
+            Stage::Idle => present.fold(self.committed, GlobalStep::max),
+            _ => self.applied.max(self.committed),
+        }
+    }
+
+    /// A member.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// The how-manieth coordinator of the run this is.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The members in the order of joining.
@@ -385,4 +366,9 @@ impl Membership {
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
+}
+
+/// Whether an exit names something that would happen again, and not only that somebody is gone or was told to go.
+fn is_cause(exit: Exit) -> bool {
+    !matches!(exit, Exit::Done | Exit::Lost | Exit::Unavailable | Exit::Stopped)
 }

@@ -5,31 +5,86 @@ use proto::{Exit, Generation, GlobalStep, WorldSize, v1};
 use std::time::Duration;
 
 /// What a membership decides by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
-    /// Workers that the generation needs.
-    pub workers: WorldSize,
+    /// Workers that the run should have.
+    pub wanted: WorldSize,
+    /// Fewest with which it goes on.
+    pub least: WorldSize,
+    /// Most that take part.
+    pub most: WorldSize,
+    /// Streams of rows that the ranks share out.
+    pub lanes: u32,
+    /// How long a run that lost workers waits for others before it goes on with fewer.
+    pub grace: Duration,
     /// Silence after which a worker counts as lost.
     pub lost_after: Duration,
     /// The run's last step.
     pub steps: GlobalStep,
-    /// The committed checkpoint to go on from; 0 starts fresh.
-    pub resume: GlobalStep,
-    /// The generation that the members will form.
-    pub generation: Generation,
+    /// Steps between checkpoints; 0 for none.
+    pub every: u64,
     /// Fingerprint of the dataset's manifest, hex.
     pub fingerprint: String,
 }
 
+/// What is known of the run before this coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Past {
+    /// The how-manieth coordinator of the run this one is, from 1.
+    pub epoch: u64,
+    /// The newest generation; 0 for none.
+    pub generation: Generation,
+    /// Its members, by rank, if it may still be going on.
+    pub seats: Vec<Seat>,
+    /// The newest committed checkpoint; 0 for none.
+    pub committed: GlobalStep,
+    /// The newest request for a checkpoint that a committed one has answered.
+    pub answered: u64,
+    /// Those of the members that were told to go.
+    pub drained: Vec<MemberId>,
+    /// The members were told to stop, with or without a checkpoint.
+    pub stop: Option<bool>,
+}
+
+/// A member of a generation; its rank is its place among them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// Whose.
+    pub member: MemberId,
+    /// Where it runs.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Its share of the lanes is proportional to this.
+    pub weight: u32,
+    /// Takes part only in the place of a worker that was lost.
+    pub spare: bool,
+    /// Its number among the workers of its machine.
+    pub slot: u32,
+}
+
+/// A generation that begins as soon as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proposal {
+    /// Its number.
+    pub generation: Generation,
+    /// Its members, by rank.
+    pub seats: Vec<Seat>,
+    /// The step with which it begins: the newest that one of them holds, or that of the newest checkpoint.
+    pub step: GlobalStep,
+}
+
 /// Where the run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Workers are missing.
+    /// Workers are missing, and none holds the run.
     Waiting,
     /// Every member has its rank; not all train yet.
     Preparing,
     /// Steps are being committed.
     Training,
+    /// The generation has ended; those that hold the run form another.
+    Regrouping,
     /// Somebody asked for the end; the members reach it at the next step boundary.
     Stopping,
     /// Over, as it should be.
@@ -45,6 +100,7 @@ impl State {
             Self::Waiting => "waiting",
             Self::Preparing => "preparing",
             Self::Training => "training",
+            Self::Regrouping => "regrouping",
             Self::Stopping => "stopping",
             Self::Finished => "finished",
             Self::Failed => "failed",
@@ -58,8 +114,10 @@ impl State {
 }
 
 /// How the run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verdict {
+    /// Whether that is how it should end, or the next best.
+    pub state: State,
     /// What the process exits with.
     pub exit: Exit,
     /// One sentence.
@@ -67,23 +125,30 @@ pub struct Verdict {
 }
 
 /// What a worker says with every heartbeat.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Beat {
     /// The worker.
     pub member: MemberId,
-    /// Its generation; 0 before the first assignment.
+    /// The newest generation in which it had a seat; 0 before the first.
     pub generation: Generation,
     /// Committed updates.
     pub applied: GlobalStep,
     /// What it is doing.
     pub phase: v1::Phase,
+    /// Its collectives failed: the generation can't go on.
+    pub broken: bool,
+    /// It holds no state of the run.
+    pub fresh: bool,
 }
 
+/// How a worker takes its leave.
+pub type Goodbye = Result<(), (Exit, String)>;
+
 /// Why an event is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The message belongs to another generation.
-    #[error("generation {found} is not the current one, {current}; leave, and join again")]
+    #[error("generation {found} is not the current one, {current}; join again")]
     Stale {
         /// Of the message.
         found: Generation,
@@ -93,9 +158,6 @@ pub enum Refusal {
     /// No such member.
     #[error("worker {0} is unknown here: it left, was lost, or joined an earlier coordinator; join again")]
     Unknown(MemberId),
-    /// There is no room.
-    #[error("the run has the {0} workers that it needs (run.workers)")]
-    Full(WorldSize),
     /// The run is over.
     #[error("the run is over: {0}")]
     Over(String),

@@ -278,6 +278,8 @@ sections! {
         orphan_after: f64 = 600.0,
         /// Steps between two comparisons of the whole state, bit by bit, over all workers; 0 turns them off.
         compare_every: u64 = 500,
+        /// Seconds that the workers of a new generation may take to connect to each other.
+        meeting_timeout: f64 = 30.0,
         /// Seconds after which a collective that does not end is an error.
         collective_timeout: f64 = 300.0,
     }

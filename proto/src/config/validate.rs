@@ -246,6 +246,7 @@ impl RunConfig {
             ("optimizer.learning_rate", optimizer.learning_rate),
             ("optimizer.epsilon", optimizer.epsilon),
             ("cluster.lost_after", self.cluster.lost_after),
+            ("cluster.meeting_timeout", self.cluster.meeting_timeout),
             ("cluster.collective_timeout", self.cluster.collective_timeout),
         ] {
             require(value > 0.0 && value.is_finite(), format!("{key} = {value}: give a positive number"));

@@ -1,12 +1,12 @@
 //! A segment as bytes: a magic word, the header as JSON, then records of fixed size. Digests do not compress, so nothing is
 //! compressed. Every length is checked against the bytes that are there before anything is allocated.
 
-use super::{Entry, Header, Segment, StandIn};
+use super::{Entry, Header, Outcome, Segment, StandIn};
 use proto::{Generation, GlobalStep};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format; another one is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"TANDEMLG";
 /// Largest header, in bytes.
 const MAX_HEADER: usize = 64 << 10;
@@ -48,7 +48,7 @@ impl Segment {
         if preface.len() > MAX_HEADER {
             return Err(BadSegment(format!("its header has {} bytes", preface.len())));
         }
-        let words = self.entries.len() * (2 + lanes) + self.stand_ins.len() * STAND_IN;
+        let words = self.entries.len() * (3 + lanes) + self.stand_ins.len() * STAND_IN;
         let mut bytes = Vec::with_capacity(MAGIC.len() + 4 + preface.len() + words * WORD);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(preface.len() as u32).to_le_bytes());
@@ -57,6 +57,7 @@ impl Segment {
         for entry in &self.entries {
             put(entry.generation.0);
             put(entry.step.0);
+            put(word_of(entry.outcome));
             entry.digests.iter().for_each(|digest| put(*digest));
         }
         for StandIn { step, slot, row, substitute } in &self.stand_ins {
@@ -86,12 +87,13 @@ impl Segment {
             let wanted = size.map_or("too many".into(), |size| size.to_string());
             return Err(BadSegment(format!("its records have {} bytes, by its header {wanted}", body.len())));
         }
-        let (entries, stand_ins) = body.split_at(preface.entries as usize * (2 + lanes) * WORD);
-        let entries = entries.chunks_exact((2 + lanes) * WORD).map(|record| {
+        let (entries, stand_ins) = body.split_at(preface.entries as usize * (3 + lanes) * WORD);
+        let entries = entries.chunks_exact((3 + lanes) * WORD).map(|record| {
             let mut words = words(record);
             Entry {
                 generation: Generation(words.next().unwrap_or_default()),
                 step: GlobalStep(words.next().unwrap_or_default()),
+                outcome: outcome_of(words.next().unwrap_or_default()),
                 digests: words.collect(),
             }
         });
@@ -101,6 +103,23 @@ impl Segment {
             StandIn { step: GlobalStep(next()), slot: next(), row: next(), substitute: next() }
         });
         Ok(Self { entries: entries.collect(), stand_ins: stand_ins.collect(), header: preface.header })
+    }
+}
+
+/// 0 for an update that was applied, 1 for one that was skipped, and from 2 on the step that was rolled back to.
+fn word_of(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Applied => 0,
+        Outcome::Skipped => 1,
+        Outcome::RolledBack { to } => to.0.saturating_add(2),
+    }
+}
+
+fn outcome_of(word: u64) -> Outcome {
+    match word {
+        0 => Outcome::Applied,
+        1 => Outcome::Skipped,
+        step => Outcome::RolledBack { to: GlobalStep(step - 2) },
     }
 }
 
@@ -127,7 +146,7 @@ fn check(header: &Header) -> Result<(), BadSegment> {
 }
 
 fn size_of(preface: &Preface, lanes: usize) -> Option<u64> {
-    let entries = preface.entries.checked_mul((2 + lanes as u64) * WORD as u64)?;
+    let entries = preface.entries.checked_mul((3 + lanes as u64) * WORD as u64)?;
     entries.checked_add(preface.stand_ins.checked_mul((STAND_IN * WORD) as u64)?)
 }
 

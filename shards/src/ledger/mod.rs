@@ -53,8 +53,25 @@ pub struct Entry {
     pub generation: Generation,
     /// The step.
     pub step: GlobalStep,
+    /// What became of its update.
+    pub outcome: Outcome,
     /// For every lane, the [`digest`] of what stood in its slots.
     pub digests: Vec<u64>,
+}
+
+/// What became of a committed step's update. Its pairs count as seen in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied.
+    #[default]
+    Applied,
+    /// It was not applied: its loss or gradient was an anomaly.
+    Skipped,
+    /// It was not applied either, and the updates after this step were taken back.
+    RolledBack {
+        /// The step of the checkpoint whose state was taken up.
+        to: GlobalStep,
+    },
 }
 
 /// A slot in which another row stood than its own.

@@ -143,6 +143,10 @@ pub struct Report {
     pub stand_ins: Vec<StandIn>,
     /// How many substitutions there are.
     pub substituted: u64,
+    /// Steps whose update was not applied, because their loss or gradient was an anomaly.
+    pub skipped: u64,
+    /// Steps whose update was taken back by a rollback.
+    pub undone: u64,
     /// What keeps it from being a proof: the first of them.
     pub findings: Vec<Finding>,
     /// How many there are beyond those.

@@ -108,6 +108,11 @@ impl Shape {
                 entries.push(Entry {
                     generation: Generation(generation),
                     step: GlobalStep(step + 1),
+                    outcome: match step % 7 {
+                        5 => Outcome::Skipped,
+                        6 => Outcome::RolledBack { to: GlobalStep(step - 2) },
+                        _ => Outcome::Applied,
+                    },
                     digests,
                 });
             }

@@ -4,7 +4,7 @@
 mod lane;
 
 use super::{
-    Header, Segment, digest,
+    Entry, Header, Outcome, Segment, digest,
     epochs::Epochs,
     report::{Finding, Named, Report},
 };
@@ -27,6 +27,8 @@ pub struct Verifier {
     /// The last step of the segments so far.
     covered: GlobalStep,
     generation: Generation,
+    /// Steps whose update was applied and not taken back, of as many as a rollback may reach.
+    applied: Vec<GlobalStep>,
     epochs: Epochs,
     report: Report,
 }
@@ -54,6 +56,7 @@ impl Verifier {
             names,
             covered: GlobalStep(0),
             generation: Generation(0),
+            applied: Vec::new(),
             report: Report::default(),
         }
     }
@@ -117,6 +120,20 @@ impl Verifier {
         self.check(steps, &Indexed::default(), progress);
     }
 
+    /// Counts what had no lasting effect on the weights.
+    fn tally(&mut self, entry: &Entry) {
+        match entry.outcome {
+            Outcome::Applied => self.applied.push(entry.step),
+            Outcome::Skipped => self.report.skipped += 1,
+            Outcome::RolledBack { to } => {
+                self.report.skipped += 1;
+                let kept = self.applied.partition_point(|step| *step <= to);
+                self.report.undone += (self.applied.len() - kept) as u64;
+                self.applied.truncate(kept);
+            }
+        }
+    }
+
     fn lost(&self, steps: Range<u64>) -> Finding {
         let lanes = || (0..self.spec.lanes).map(LaneId);
         let per_lane = self.spec.per_lane() as usize;
@@ -146,6 +163,7 @@ impl Verifier {
                 None
             };
             at_step.push(entry.digests.as_slice());
+            self.tally(entry);
             before = before.max(step);
             self.generation = self.generation.max(entry.generation);
             if let Some(reason) = reason {

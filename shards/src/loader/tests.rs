@@ -273,7 +273,7 @@ fn rows_that_can_not_be_used_are_replaced_named_and_counted() {
 
 #[test]
 fn what_is_given_is_proven_by_the_ledger_with_every_substitution() {
-    use crate::ledger::{Entry, Header, Record, Segment, VERSION, verify::Verifier};
+    use crate::ledger::{Entry, Header, Outcome, Record, Segment, VERSION, verify::Verifier};
     use proto::Generation;
     let disk = tempfile::tempdir().unwrap();
     let set = dataset(disk.path(), 40, |row, pair| {
@@ -287,6 +287,7 @@ fn what_is_given_is_proven_by_the_ledger_with_every_substitution() {
     let entry = |at: usize| Entry {
         generation: Generation(1),
         step: GlobalStep(at as u64 + 1),
+        outcome: Outcome::Applied,
         digests: records(at).flat_map(|record| record.digests).collect(),
     };
     let dataset = set.manifest.fingerprint();

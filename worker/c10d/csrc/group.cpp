@@ -83,14 +83,16 @@ struct tandem::AbortHandle {
 
 using namespace tandem;
 
-int c10d_group_gloo(StoreHandle* store, int rank, int world_size, const char* interface, int64_t timeout_ms,
-                    GroupHandle** out) {
+int c10d_group_gloo(StoreHandle* store, int rank, int world_size, const char* interface, int64_t meeting_ms,
+                    int64_t timeout_ms, GroupHandle** out) {
   return guarded([&] {
     const milliseconds timeout(timeout_ms);
-    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+    auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(meeting_ms));
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(interface));
     options->threads = 2;
     auto backend = c10::make_intrusive<AbortableGloo>(store->store, rank, world_size, options);
+    // All have met: from here on it is the collectives' time.
+    backend->setTimeout(timeout);
     *out = wrap(store, rank, world_size, timeout, std::move(backend), false);
   });
 }

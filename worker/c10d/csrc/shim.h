@@ -67,8 +67,8 @@ int c10d_store_new(tandem::StoreCalls calls, int64_t timeout_ms, tandem::StoreHa
 void* c10d_store_pointer(tandem::StoreHandle* store);
 void c10d_store_free(tandem::StoreHandle* store);
 
-int c10d_group_gloo(tandem::StoreHandle* store, int rank, int world_size, const char* interface, int64_t timeout_ms,
-                    tandem::GroupHandle** out);
+int c10d_group_gloo(tandem::StoreHandle* store, int rank, int world_size, const char* interface, int64_t meeting_ms,
+                    int64_t timeout_ms, tandem::GroupHandle** out);
 int c10d_group_cuda(tandem::StoreHandle* store, int rank, int world_size, int64_t timeout_ms, void* backend,
                     tandem::GroupHandle** out);
 void c10d_group_free(tandem::GroupHandle* group);

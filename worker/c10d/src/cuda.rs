@@ -103,6 +103,7 @@ mod tests {
             world_size: 1,
             device: tch::Device::Cuda(0),
             interface: "127.0.0.1".into(),
+            meeting: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
         };
         let error = crate::Group::new(spec, Arc::new(crate::MemoryStore::new())).unwrap_err();

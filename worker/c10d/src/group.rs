@@ -29,7 +29,9 @@ pub struct GroupSpec {
     pub device: Device,
     /// The address or host name of the network interface that carries Gloo's traffic. Not used by NCCL.
     pub interface: String,
-    /// How long meeting, and each collective, may take before it is an error.
+    /// How long meeting may take before it is an error.
+    pub meeting: Duration,
+    /// How long each collective may take before it is an error.
     pub timeout: Duration,
 }
 
@@ -57,7 +59,7 @@ impl Group {
         if spec.rank >= spec.world_size {
             return Err(Error::shape(format!("rank {} in a group of {}", spec.rank, spec.world_size)));
         }
-        let store = ffi::Store::new(store, spec.timeout)?;
+        let store = ffi::Store::new(store, spec.meeting)?;
         let handle = match spec.device {
             Device::Cpu => ffi::Group::gloo(&store, &spec)?,
             Device::Cuda(index) => {

@@ -84,7 +84,15 @@ mod tests {
         let ring = |side: &str| (side.to_owned(), published[&format!("{side}_queue")].tr());
         let subject = Subject {
             config,
-            counters: Counters { step, optimizer_step: 3, queue_pointer: pointer, queue_filled: 16 },
+            counters: Counters {
+                step,
+                optimizer_step: 3,
+                queue_pointer: pointer,
+                queue_filled: 16,
+                loss_average: 0,
+                loss_updates: 0,
+                anomalies: 0,
+            },
             student: start.student,
             teacher: start.teacher,
             queue: ["image", "text"].map(ring).into(),

@@ -1,14 +1,15 @@
-//! Ranks that each know their own lanes make the segment that one rank would.
+//! Ranks that each know their own lanes make the segment that one rank would, and hand it to who comes later.
 
 use super::*;
 use crate::toy;
-use c10d::MemoryStore;
-use proto::{LaneId, WorldSize};
+use crate::vote::{Ballot, Sums};
+use c10d::Group;
+use proto::{LaneId, Rank, WorldSize};
+use shards::ledger::Record;
 use shards::ledger::verify::Verifier;
-use shards::loader::Substitution;
+use shards::loader::{Batch, Substitution};
 use shards::order::{Order, lanes_of};
-use std::sync::Arc;
-use tch::Kind;
+use tch::Tensor;
 
 const LANES: u32 = 5;
 const STEPS: u64 = 7;
@@ -48,58 +49,107 @@ fn batch(order: &Order, step: u64, rank: u32, world: u32) -> Batch {
     }
 }
 
-/// The segments of rank 0: one after three steps, one after the others, and what closing again gives.
-fn segments(world: u32) -> Vec<Option<Segment>> {
-    let store = &Arc::<MemoryStore>::default();
-    let states: Vec<_> = (0..world).map(|_| toy::state(&config(), Kind::Float)).collect();
-    let work = |(rank, state)| {
-        let config = config();
-        let group = toy::group(store, rank, world);
-        let mut trainer = Trainer::new(&config, toy::SPECIAL, 1.0, state, group).unwrap();
-        let mut ledger = Ledger::new(&config, Rank(rank), "f00d", Generation(4), GlobalStep(0));
-        let mut closed = Vec::new();
+/// Casts the vote of `step` and enters what came of it.
+fn commit(ledger: &mut Ledger, group: &mut Group, step: u64, anomaly: bool) {
+    let (rank, world) = (group.rank(), group.world_size());
+    let record = Record::of(&batch(&order(&config()), step, rank, world), &order_spec(&config()));
+    let first_lane = lanes_of(Rank(rank), WorldSize(world), LANES).start;
+    let one = || Tensor::from(1.0);
+    let sums = Sums { losses: [one(), one(), one()], rows: [1.0; 3], norm: one() };
+    let votes = Ballot { record, first_lane, ..Ballot::default() }.cast(&sums, LANES, group).unwrap();
+    let verdict = votes.verdict();
+    let outcome = Outcome {
+        step: GlobalStep(step + 1),
+        scalars: Default::default(),
+        wishes: verdict.wishes,
+        anomaly: anomaly.then(|| "a jump".into()),
+        verdict,
+    };
+    ledger.enter(Generation(4), &outcome, &votes);
+}
+
+/// What every rank has closed: a segment after three steps, and one after the others.
+fn ledgers(world: u32) -> Vec<Ledger> {
+    toy::ranks((0..world).collect(), |mut group, _| {
+        let mut ledger = Ledger::new(&config(), "f00d", GlobalStep(0), None);
         for step in 0..STEPS {
-            let record = ledger.read(&batch(&order(&config), step, rank, world));
-            ledger.enter(GlobalStep(step + 1), record);
+            commit(&mut ledger, &mut group, step, step == 4);
             if step == 2 || step + 1 == STEPS {
-                closed.push(ledger.close(&mut trainer).unwrap());
+                ledger.close().unwrap();
             }
         }
-        closed.push(ledger.close(&mut trainer).unwrap());
-        trainer.meet().unwrap();
-        closed
-    };
-    std::thread::scope(|scope| {
-        let ranks: Vec<_> = (0..).zip(states).map(|one| scope.spawn(move || work(one))).collect();
-        let mut all: Vec<_> = ranks.into_iter().map(|rank| rank.join().unwrap()).collect();
-        assert!(all[1..].iter().flatten().all(Option::is_none), "rank 0 alone has segments");
-        all.swap_remove(0)
+        ledger.close().unwrap();
+        group.barrier().unwrap();
+        ledger
     })
 }
 
 #[test]
-fn any_number_of_ranks_makes_the_same_segments_and_they_are_proven() {
-    let one = segments(1);
+fn every_rank_of_any_number_has_the_same_segments_and_they_are_proven() {
+    let one = ledgers(1).remove(0);
     for world in [2, 3, 5] {
-        assert_eq!(segments(world), one, "{world} ranks");
+        assert!(ledgers(world).iter().all(|ledger| *ledger == one), "{world} ranks");
     }
-    let [Some(first), Some(second), None] = &one[..] else { panic!("{one:?}") };
-    let covered = [first, second].map(|segment| (segment.header.from.0, segment.header.to.0));
+    let segments: Vec<Segment> =
+        one.closed().iter().map(|closed| Segment::decode(&closed.bytes).unwrap()).collect();
+    let covered: Vec<_> =
+        segments.iter().map(|segment| (segment.header.from.0, segment.header.to.0)).collect();
     assert_eq!(covered, [(0, 3), (3, 7)]);
+    assert_eq!(segments[1].header.previous.as_ref(), Some(&one.closed()[0].part), "they are chained");
+    assert_eq!(one.newest(), Some(&one.closed()[1].part));
     let mut verifier = Verifier::new(order(&config()), "f00d", 9);
-    verifier.segment("first", first, &mut |_| ());
-    verifier.segment("second", second, &mut |_| ());
+    segments.iter().for_each(|segment| verifier.segment("one", segment, &mut |_| ()));
     let report = verifier.finish(GlobalStep(STEPS), &mut |_| ());
-    assert!(report.proven() && report.substituted == 2, "{report:?}");
+    assert!(report.proven() && report.substituted == 2 && report.skipped == 1, "{report:?}");
     assert!(report.stand_ins.iter().all(|one| one.row == BROKEN), "{report:?}");
 }
 
 #[test]
+fn who_takes_a_ledger_over_goes_on_as_its_first_holder_would() {
+    let both = toy::ranks(vec![()], |mut group, ()| {
+        let new = || Ledger::new(&config(), "f00d", GlobalStep(0), None);
+        let (mut first, mut other) = (new(), new());
+        other.take(&first.to_bytes().unwrap()).unwrap();
+        assert_eq!(other, first, "also of one that holds nothing");
+        for step in 0..5 {
+            commit(&mut first, &mut group, step, false);
+            if step == 1 || step == 2 {
+                first.close().unwrap();
+            }
+        }
+        first.safe(GlobalStep(2));
+        other.take(&first.to_bytes().unwrap()).unwrap();
+        assert_eq!(other, first);
+        for ledger in [&mut first, &mut other] {
+            ledger.roll_back(GlobalStep(3));
+            ledger.close().unwrap();
+        }
+        let bytes = first.to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            assert!(other.clone().take(&bytes[..length]).is_err(), "{length} bytes of it");
+        }
+        [first, other]
+    });
+    let [first, other] = &both[0];
+    assert_eq!(first, other);
+    let steps: Vec<u64> = first.closed().iter().map(|closed| closed.to.0).collect();
+    assert_eq!(steps, [3, 5], "the segment up to step 2 is safe");
+    let last = Segment::decode(&first.closed()[1].bytes).unwrap();
+    assert_eq!(last.entries[1].outcome, Recorded::RolledBack { to: GlobalStep(3) });
+}
+
+#[test]
 fn a_segment_is_closed_before_it_is_too_large_to_read() {
-    let mut ledger = Ledger::new(&config(), Rank(0), "f00d", Generation(1), GlobalStep(0));
+    let mut ledger = Ledger::new(&config(), "f00d", GlobalStep(0), None);
     ledger.order.lanes = 1 << 20;
     for (step, full) in [(1, false), (2, false), (3, false), (4, true)] {
-        ledger.enter(GlobalStep(step), Record::default());
+        let entry = Entry {
+            generation: Generation(1),
+            step: GlobalStep(step),
+            outcome: Recorded::Applied,
+            digests: vec![],
+        };
+        ledger.entries.push(entry);
         assert_eq!(ledger.full(), full);
     }
 }

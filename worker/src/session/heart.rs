@@ -1,96 +1,233 @@
-//! The task that sends a worker's heartbeats, and publishes what they bring back.
+//! The task that listens to the coordinator and sends heartbeats, and publishes what they bring.
 
-use super::passing;
+use super::link::Link;
+use super::{AGAIN, CALL, passing};
+use crate::error::{Error, Result};
 use c10d::AbortHandle;
 use proto::v1::{self, directive::Kind, membership_client::MembershipClient};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use proto::{Exit, Generation};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
-use tonic::transport::Channel;
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Silence after which the coordinator is looked for elsewhere.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// What the coordinator wants, by its newest answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orders {
-    pub(super) assignment: Option<v1::Assignment>,
+    pub(super) seat: Option<v1::Assignment>,
+    /// Why there is no seat.
+    pub(super) reason: String,
     pub(super) checkpoint_request: u64,
     pub(super) stop: Option<v1::Stop>,
+    pub(super) regroup: bool,
     /// Why this worker has no part in the run any more.
-    pub(super) over: Option<String>,
+    pub(super) end: Option<End>,
 }
 
-/// What a heartbeat says.
+/// An end of this worker's membership.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The run is over.
+    Over { reason: String, exit: Exit },
+    /// The run goes on.
+    Dismissed(String),
+    /// The coordinator does not know this worker: it may join again.
+    Refused(String),
+}
+
+impl End {
+    pub(super) fn error(&self) -> Error {
+        match self.clone() {
+            Self::Over { reason, exit } => Error::Over { reason, exit },
+            Self::Dismissed(reason) => Error::Dismissed(reason),
+            Self::Refused(reason) => Error::Refused(reason),
+        }
+    }
+}
+
+impl Orders {
+    /// Whether the worker has a seat in `generation`.
+    pub(super) fn seated(&self, generation: u64) -> Result<()> {
+        let unseated =
+            |reason: &str| Error::Unseated { generation: Generation(generation), reason: reason.into() };
+        match (&self.end, &self.seat) {
+            (Some(End::Refused(reason)), _) => Err(unseated(reason)),
+            (Some(end), _) => Err(end.error()),
+            (None, Some(seat)) if seat.generation == generation => Ok(()),
+            (None, _) => Err(unseated(&self.reason)),
+        }
+    }
+}
+
+/// What a heartbeat says, and what follows for the collectives.
 #[derive(Default)]
 pub(super) struct Standing {
-    pub(super) generation: AtomicU64,
-    pub(super) applied: AtomicU64,
-    pub(super) phase: AtomicI32,
-    /// Ends the collectives when the run is over, so that nobody waits for peers that are gone.
+    told: Mutex<v1::HeartbeatRequest>,
+    changed: Notify,
+    /// Ends the collectives when the seat is lost, so that nobody waits for peers that are gone.
     pub(super) group: Mutex<Option<AbortHandle>>,
 }
 
-/// The task that sends heartbeats.
+impl Standing {
+    fn told(&self) -> MutexGuard<'_, v1::HeartbeatRequest> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new name; the generations of the one before are over.
+    pub(super) fn joined(&self, member: &str) {
+        self.told().member = member.into();
+    }
+
+    /// Changes what is said, and says it at once where the coordinator waits for it.
+    pub(super) fn say(&self, change: impl FnOnce(&mut v1::HeartbeatRequest)) {
+        let mut told = self.told();
+        let before = (told.phase, told.generation, told.broken);
+        change(&mut told);
+        if before != (told.phase, told.generation, told.broken) {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn member(&self) -> String {
+        self.told().member.clone()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.told().generation
+    }
+}
+
+/// The task.
 pub(super) struct Heart {
-    pub(super) client: MembershipClient<Channel>,
-    pub(super) member: String,
-    pub(super) standing: Arc<Standing>,
-    pub(super) publish: watch::Sender<Orders>,
-    pub(super) every: Duration,
-    pub(super) lost_after: Duration,
+    link: Arc<Link>,
+    standing: Arc<Standing>,
+    publish: watch::Sender<Orders>,
+    every: Duration,
+    orphan_after: Duration,
+    /// Of the newest directive: answers to calls and the stream may overtake each other.
+    serial: u64,
 }
 
 impl Heart {
-    /// Beats until the run is over for this worker.
+    pub(super) fn new(
+        link: Arc<Link>,
+        standing: Arc<Standing>,
+        publish: watch::Sender<Orders>,
+        every: Duration,
+        orphan_after: Duration,
+    ) -> Self {
+        Self { link, standing, publish, every, orphan_after, serial: 0 }
+    }
+
+    /// Beats until this worker has no part in the run any more.
     pub(super) async fn beat(mut self) {
-        let mut beats = tokio::time::interval(self.every);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
+        let mut beats = interval(self.every);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut searched) = (Instant::now(), Instant::now());
+        let mut stream = None;
         loop {
-            beats.tick().await;
-            let over = match self.client.heartbeat(self.request()).await {
+            let told = tokio::select! {
+                biased;
+                told = next(&mut stream) => match told {
+                    // A stream that breaks says nothing yet: the next call does.
+                    Err(_) => { stream = None; continue }
+                    told => told,
+                },
+                () = self.standing.changed.notified() => self.call().await,
+                _ = beats.tick() => {
+                    if stream.is_none() {
+                        stream = self.attend().await;
+                    }
+                    self.call().await
+                }
+            };
+            let end = match told {
                 Ok(directive) => {
                     heard = Instant::now();
-                    self.obey(directive.into_inner())
+                    self.obey(directive)
                 }
-                Err(status) if passing(&status) && heard.elapsed() < self.lost_after => None,
+                Err(status) if passing(&status) && heard.elapsed() < self.orphan_after => {
+                    if heard.elapsed() > ELSEWHERE && searched.elapsed() > ELSEWHERE {
+                        self.link.search().await;
+                        searched = Instant::now();
+                    }
+                    tokio::time::sleep(AGAIN.min(self.every)).await;
+                    None
+                }
                 Err(status) if passing(&status) => {
                     let silence = heard.elapsed().as_secs_f64();
-                    Some(format!("the coordinator was not heard for {silence:.0} s: {}", status.message()))
+                    let reason =
+                        format!("the coordinator was not heard for {silence:.0} s: {}", status.message());
+                    Some(End::Over { reason, exit: Exit::Lost })
                 }
-                Err(status) => Some(status.message().into()),
+                Err(status) => Some(End::Refused(status.message().into())),
             };
-            if let Some(reason) = over {
-                return self.end(reason);
+            if let Some(end) = end {
+                self.publish.send_modify(|orders| orders.end = Some(end));
+                return self.abort();
             }
         }
     }
 
-    fn request(&self) -> v1::HeartbeatRequest {
-        v1::HeartbeatRequest {
-            member: self.member.clone(),
-            generation: self.standing.generation.load(Ordering::Relaxed),
-            applied_step: self.standing.applied.load(Ordering::Relaxed),
-            phase: self.standing.phase.load(Ordering::Relaxed),
-        }
+    async fn attend(&self) -> Option<Streaming<v1::Directive>> {
+        let mut client = MembershipClient::new(self.link.channel());
+        let attended = client.attend(v1::AttendRequest { member: self.standing.member() });
+        timeout(CALL, attended).await.ok()?.ok().map(Response::into_inner)
     }
 
-    /// Publishes what a directive says; why the run is over, if it is.
-    fn obey(&self, directive: v1::Directive) -> Option<String> {
-        let v1::Directive { kind, checkpoint_request, stop } = directive;
-        let assignment = match kind {
-            Some(Kind::Abort(abort)) => return Some(abort.reason),
-            Some(Kind::Assignment(assignment)) => Some(assignment),
-            Some(Kind::Wait(_)) | None => None,
+    async fn call(&self) -> std::result::Result<v1::Directive, Status> {
+        let mut request = Request::new(self.standing.told().clone());
+        request.set_timeout((self.every * 4).clamp(ELSEWHERE, CALL));
+        MembershipClient::new(self.link.channel()).heartbeat(request).await.map(Response::into_inner)
+    }
+
+    /// Publishes what a directive says; why this worker has no part in the run any more, if so.
+    fn obey(&mut self, directive: v1::Directive) -> Option<End> {
+        let v1::Directive { kind, checkpoint_request, stop, regroup, serial } = directive;
+        if serial < self.serial {
+            return None;
+        }
+        self.serial = serial;
+        let (seat, reason) = match kind {
+            Some(Kind::Abort(v1::Abort { reason, exit_code })) => {
+                let exit = i32::try_from(exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
+                return Some(End::Over { reason, exit });
+            }
+            Some(Kind::Dismiss(dismiss)) => return Some(End::Dismissed(dismiss.reason)),
+            Some(Kind::Assignment(assignment)) => (Some(assignment), String::new()),
+            Some(Kind::Wait(wait)) => (None, wait.reason),
+            None => (None, String::new()),
         };
-        self.publish.send_replace(Orders { assignment, checkpoint_request, stop, over: None });
+        let generation = self.standing.generation();
+        let lost = seat.as_ref().is_none_or(|seat| seat.generation != generation);
+        self.publish.send_replace(Orders { seat, reason, checkpoint_request, stop, regroup, end: None });
+        if lost {
+            self.abort();
+        }
         None
     }
 
-    fn end(&self, reason: String) {
-        self.publish.send_modify(|orders| orders.over = Some(reason));
-        let group = self.standing.group.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Ends the collectives of the seat that was lost.
+    fn abort(&self) {
+        let group = self.standing.group.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = group.as_ref().map(AbortHandle::abort) {
             tracing::warn!("the collectives can't be ended: {error}");
+        }
+    }
+}
+
+/// The next directive of the stream, if there is one.
+async fn next(stream: &mut Option<Streaming<v1::Directive>>) -> std::result::Result<v1::Directive, Status> {
+    match stream {
+        None => pending().await,
+        Some(open) => {
+            let told = open.message().await?;
+            told.ok_or_else(|| Status::unavailable("the coordinator has ended the stream"))
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::alone;
 use crate::batch::LocalBatch;
 use crate::step::Trainer;
 use crate::toy::{batch, config, single};
-use crate::vote::Wishes;
-use proto::config::Precision;
+use crate::vote::Ballot;
+use proto::config::{OnAnomaly, Precision};
+use shards::ledger::Outcome as Recorded;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
@@ -35,7 +36,7 @@ fn resume() {
     let config = config(0.1);
     let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
     let train = |trainer: &mut Trainer, steps: Range<u64>| {
-        steps.for_each(|step| drop(trainer.step(&whole(step), Wishes::default()).unwrap()));
+        steps.for_each(|step| drop(trainer.step(&whole(step), &Ballot::default()).unwrap()));
     };
     train(&mut trainer, 0..3);
     let (tensors, counters) = (snapshot(trainer.state()), trainer.state().counters());
@@ -55,15 +56,41 @@ fn resume() {
 fn a_step_that_is_not_finite_changes_nothing_and_can_be_redone() {
     let config = config(0.0);
     let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
-    trainer.step(&whole(0), Wishes::default()).unwrap();
+    trainer.step(&whole(0), &Ballot::default()).unwrap();
     let (before, counters) = (snapshot(trainer.state()), trainer.state().counters());
     let mut broken = whole(1);
     broken.images *= f64::NAN;
-    let error = trainer.step(&broken, Wishes::default()).unwrap_err();
+    let error = trainer.step(&broken, &Ballot::default()).unwrap_err();
     assert!(error.to_string().starts_with("step 2: the loss is not finite"), "{error}");
     assert_same(&before, &snapshot(trainer.state()));
     assert_eq!(counters, trainer.state().counters());
-    assert!(trainer.step(&whole(1), Wishes::default()).unwrap().scalars["loss"].is_finite());
+    assert!(trainer.step(&whole(1), &Ballot::default()).unwrap().scalars["loss"].is_finite());
+}
+
+#[test]
+fn an_anomaly_may_be_skipped_and_stops_the_run_when_it_does_not_end() {
+    let mut config = config(0.0);
+    (config.optimizer.on_anomaly, config.optimizer.anomalies) = (OnAnomaly::Skip, 2);
+    let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
+    trainer.step(&whole(0), &Ballot::default()).unwrap();
+    let before = snapshot(trainer.state());
+    let broken = |step| {
+        let mut batch = whole(step);
+        batch.images *= f64::NAN;
+        batch
+    };
+    for step in 1..3 {
+        let outcome = trainer.step(&broken(step), &Ballot::default()).unwrap();
+        assert_eq!((outcome.step.0, outcome.recorded()), (step + 1, Recorded::Skipped));
+        assert!(outcome.anomaly.is_some_and(|what| what.contains("not finite")));
+        assert_same(&before, &snapshot(trainer.state()));
+    }
+    let error = trainer.step(&broken(3), &Ballot::default()).unwrap_err().to_string();
+    assert!(error.starts_with("step 4: the loss is not finite, after 2 anomalies in a row"), "{error}");
+    // The pairs of skipped steps are not trained on later, and the next good step is applied.
+    let outcome = trainer.step(&whole(3), &Ballot::default()).unwrap();
+    assert_eq!((outcome.step.0, outcome.recorded()), (4, Recorded::Applied));
+    assert_eq!((trainer.state().course.anomalies, trainer.state().counters().optimizer_step), (0, 2));
 }
 
 #[test]
@@ -89,7 +116,7 @@ fn compare_precisions() {
         let mut config = config(0.0);
         config.optimizer.precision = precision;
         let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
-        let outcome = trainer.step(&whole(0), Wishes::default()).unwrap();
+        let outcome = trainer.step(&whole(0), &Ballot::default()).unwrap();
         assert!(trainer.state().student.tensors().iter().all(|tensor| tensor.kind() == Kind::Float));
         outcome.scalars["loss"]
     };

@@ -7,7 +7,7 @@ use crate::alone;
 use crate::batch::{Draws, LocalBatch};
 use crate::models::albef::Albef;
 use crate::toy::{self, SPECIAL, batch, counts, identity, lonely};
-use crate::vote::Wishes;
+use crate::vote::Ballot;
 use proto::RunConfig;
 use proto::config::{Semantics, follow};
 use shards::identity::Identity;
@@ -89,12 +89,12 @@ fn over_ranks<Answer: Send>(
         (toy::state(config, Kind::Double), batches)
     });
     let all = toy::ranks(given.collect(), |group, (state, batches)| {
-        let mut trainer = Trainer::new(config, SPECIAL, 1.0, state, group).unwrap();
+        let mut trainer = Trainer::new(config, SPECIAL, 1.0, state, counts, group).unwrap();
         let answers: Vec<Answer> = batches
             .iter()
             .map(|batch| {
                 let answer = act(&mut trainer, batch);
-                trainer.step(batch, Wishes::default()).unwrap();
+                trainer.step(batch, &Ballot::default()).unwrap();
                 answer
             })
             .collect();
@@ -175,7 +175,7 @@ fn a_negative_that_is_none_counts_in_no_mean() {
             let batch = batch(step, 0..B, counts(B, 1));
             let (rows, expected) = matching_by_hand(&mut trainer, &batch);
             assert_eq!(rows, if lonely(step) { 34.0 } else { 36.0 });
-            let found = trainer.step(&batch, Wishes::default()).unwrap().scalars["loss_itm"];
+            let found = trainer.step(&batch, &Ballot::default()).unwrap().scalars["loss_itm"];
             assert!((found - expected).abs() < 1e-12, "step {step}: {found} instead of {expected}");
         }
     });

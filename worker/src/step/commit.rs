@@ -1,50 +1,95 @@
-//! The end of a step: all ranks agree, then everything moves together.
+//! The end of a step: all ranks have agreed, and everything moves together. Nothing in here can fail for a reason that one rank has
+//! alone, short of a broken device: what reads or allocates has been done before.
 
-use super::{Losses, Outcome, Trainer};
+use super::travel::Batch;
 use crate::error::{Error, Result};
 use crate::schedule;
-use crate::vote::{Ballot, Verdict, Wishes};
+use crate::state::State;
+use crate::vote::{Verdict, Votes, Wishes};
+use proto::config::OnAnomaly;
+use proto::{GlobalStep, RunConfig};
+use shards::ledger::Outcome as Recorded;
 use std::collections::BTreeMap;
-use tch::Tensor;
 
-impl Trainer {
-    /// One small all-reduce that every rank enters only with its gradients complete.
-    pub(super) fn vote(&mut self, losses: &Losses, wishes: Wishes) -> Result<Verdict> {
-        let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
-        let norm = c10d::optim::global_norm(&gradients)?;
-        let losses = &losses;
-        let ballot =
-            Ballot { losses: losses.sums.each_ref().map(Tensor::detach), rows: losses.rows, norm, wishes };
-        ballot.cast(&mut self.group)
+/// What a committed step tells, alike on all ranks.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The committed step.
+    pub step: GlobalStep,
+    /// Losses and other numbers of the whole global batch, by name.
+    pub scalars: BTreeMap<&'static str, f64>,
+    /// What any rank wished for: all ranks act on it at this boundary.
+    pub wishes: Wishes,
+    /// What was wrong with the step, if its update was not made.
+    pub anomaly: Option<String>,
+    /// What was voted on.
+    pub verdict: Verdict,
+}
+
+/// What a commit needs beside the gradients, which are in the parameters, and the votes.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(super) batch: Batch,
+}
+
+/// Weights, optimizer, temperature, teacher, queue and counters move together; or, where the step is an anomaly and the run is told
+/// to skip it, the counters alone.
+///
+/// # Errors
+/// [`Error::Anomaly`], with the state as it was; [`Error::Torn`].
+pub(crate) fn commit(
+    config: &RunConfig,
+    steps_per_epoch: f64,
+    state: &mut State,
+    staged: &Staged,
+    votes: &Votes,
+) -> Result<Outcome> {
+    let verdict = votes.verdict();
+    let (objective, optimizer) = (&config.objective, &config.optimizer);
+    let step = state.step.next();
+    let anomaly = state.course.anomaly(optimizer, &verdict);
+    if let Some(what) = &anomaly
+        && (optimizer.on_anomaly == OnAnomaly::Stop || state.course.anomalies >= optimizer.anomalies)
+    {
+        return Err(Error::Anomaly { step, what: what.clone(), before: state.course.anomalies });
+    }
+    let learning_rate = schedule::learning_rate(optimizer, steps_per_epoch, state.step);
+    let clip = optimizer.clip_norm;
+    let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
+    let scalars = BTreeMap::from([
+        ("loss", verdict.loss()),
+        ("loss_itc", verdict.itc),
+        ("loss_itm", verdict.itm),
+        ("loss_mlm", verdict.mlm),
+        ("gradient_norm", verdict.norm),
+        ("learning_rate", learning_rate),
+        ("alpha", schedule::alpha(objective, steps_per_epoch, state.step)),
+        ("temperature", state.temperature().double_value(&[])),
+        ("queue_filled", state.queue.counters().1 as f64),
+    ]);
+    if anomaly.is_none() {
+        let _guard = tch::no_grad_guard();
+        let torn = |error: Error| Error::Torn { step, reason: error.to_string() };
+        state.optimizer.update(optimizer, learning_rate, factor).map_err(torn)?;
+        let _ = state.temperature().clamp_(objective.min_temperature, objective.max_temperature);
+        let averaged = state.averaged();
+        c10d::optim::lerp(&state.teacher.tensors(), &averaged, 1.0 - objective.momentum)
+            .map_err(|error| torn(error.into()))?;
+        state.queue.push(&staged.batch.features, &staged.batch.identities);
+    }
+    state.course.note(&verdict, anomaly.is_some());
+    state.step = step;
+    Ok(Outcome { step, scalars, wishes: verdict.wishes, anomaly, verdict })
+}
+
+impl Outcome {
+    /// Whether the run goes on from the newest checkpoint's state.
+    pub fn rolls_back(&self, config: &RunConfig) -> bool {
+        self.anomaly.is_some() && config.optimizer.on_anomaly == OnAnomaly::Rollback
     }
 
-    /// Weights, optimizer, temperature, teacher, queue and counters move together.
-    pub(super) fn commit(&mut self, losses: Losses, verdict: Verdict) -> Result<Outcome> {
-        if let Some(what) = verdict.not_finite {
-            return Err(Error::NotFinite { step: self.state.step.next(), what });
-        }
-        let (objective, optimizer) = (&self.config.objective, &self.config.optimizer);
-        let learning_rate = schedule::learning_rate(optimizer, self.steps_per_epoch, self.state.step);
-        let clip = optimizer.clip_norm;
-        let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
-        let scalars = BTreeMap::from([
-            ("loss", verdict.itc + verdict.itm + verdict.mlm),
-            ("loss_itc", verdict.itc),
-            ("loss_itm", verdict.itm),
-            ("loss_mlm", verdict.mlm),
-            ("gradient_norm", verdict.norm),
-            ("learning_rate", learning_rate),
-            ("alpha", self.alpha()),
-            ("temperature", self.student.temp.double_value(&[])),
-            ("queue_filled", self.state.queue.counters().1 as f64),
-        ]);
-
-        let _guard = tch::no_grad_guard();
-        self.state.optimizer.update(optimizer, learning_rate, factor)?;
-        let _ = self.student.temp.clamp_(objective.min_temperature, objective.max_temperature);
-        c10d::optim::lerp(&self.state.teacher.tensors(), &self.averaged, 1.0 - objective.momentum)?;
-        self.state.queue.push(&losses.batch.features, &losses.batch.identities);
-        self.state.step = self.state.step.next();
-        Ok(Outcome { step: self.state.step, scalars, wishes: verdict.wishes })
+    /// What the ledger says about the step.
+    pub fn recorded(&self) -> Recorded {
+        if self.anomaly.is_some() { Recorded::Skipped } else { Recorded::Applied }
     }
 }

@@ -6,7 +6,7 @@ use crate::batch::LocalBatch;
 use crate::error::Error;
 use crate::fingerprint;
 use crate::toy::{self, SPECIAL, batch};
-use crate::vote::Wishes;
+use crate::vote::Ballot;
 use proto::{Exit, GlobalStep};
 use tch::{Kind, Tensor};
 
@@ -62,7 +62,8 @@ fn a_step_compares_as_often_as_it_is_told() {
                 if trainer.group.rank() == 1 {
                     break_it(trainer, what);
                 }
-                trainer.step(&batch, Wishes::default()).unwrap_err()
+                trainer.step(&batch, &Ballot::default()).unwrap();
+                trainer.compare().unwrap_err()
             }),
         );
     });
@@ -89,8 +90,8 @@ fn after_a_step(act: impl Fn(&mut Trainer, LocalBatch) -> Error + Sync) -> Vec<E
         (toy::state(&config, Kind::Float), first, second)
     });
     toy::ranks(given.collect(), |group, (state, first, second)| {
-        let mut trainer = Trainer::new(&config, SPECIAL, 1.0, state, group).unwrap();
-        trainer.step(&first, Wishes::default()).unwrap();
+        let mut trainer = Trainer::new(&config, SPECIAL, 1.0, state, &[4; 3], group).unwrap();
+        trainer.step(&first, &Ballot::default()).unwrap();
         act(&mut trainer, second)
     })
 }

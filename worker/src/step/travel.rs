@@ -146,19 +146,6 @@ impl Trainer {
         })
     }
 
-    /// The rows of every rank, `width` numbers each, in the order of the ranks; a rank may have any number of them. A collective.
-    ///
-    /// # Errors
-    /// Those of the group.
-    pub fn collect(&mut self, rows: &[i64], width: usize) -> Result<Vec<i64>> {
-        let (device, world) = (self.group.device(), self.group.world_size() as usize);
-        let count = (rows.len() / width.max(1)) as i64;
-        let counts = Tensor::from_slice(&[count]).to_device(device);
-        let counts = Vec::<i64>::try_from(self.group.all_gather_rows(&counts, &vec![1; world])?)?;
-        let rows = Tensor::from_slice(rows).view([count, width as i64]).to_device(device);
-        Ok(self.group.all_gather_rows(&rows, &counts)?.flatten(0, -1).try_into()?)
-    }
-
     /// The slots of each own pair's negatives.
     pub(super) fn choose(
         &self,

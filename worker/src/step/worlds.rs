@@ -5,7 +5,7 @@ use super::choices::{Drawn, drawn};
 use crate::alone;
 use crate::batch::LocalBatch;
 use crate::toy::{self, SPECIAL, batch, counts};
-use crate::vote::Wishes;
+use crate::vote::Ballot;
 use proto::RunConfig;
 use proto::config::{Duplicates, QueueStart};
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ fn train(mut trainer: Trainer, batches: Vec<LocalBatch>) -> Told {
     let mut told = Told { scalars: Vec::new(), tensors: BTreeMap::new(), drawn: BTreeMap::new() };
     for batch in batches {
         told.drawn.extend(drawn(&mut trainer, &batch));
-        let outcome = trainer.step(&batch, Wishes::default()).unwrap();
+        let outcome = trainer.step(&batch, &Ballot::default()).unwrap();
         told.scalars
             .extend(["loss_itc", "loss_itm", "loss_mlm", "gradient_norm"].map(|name| outcome.scalars[name]));
         if [1, STEPS / 2, STEPS].contains(&outcome.step.0) {
@@ -61,7 +61,7 @@ fn learn(config: &RunConfig, world: u64, kind: Kind) -> Told {
         (toy::state(config, kind), batches)
     };
     let all = toy::ranks((0..world).map(given).collect(), |group, (state, batches)| {
-        train(Trainer::new(config, SPECIAL, 1.0, state, group).unwrap(), batches)
+        train(Trainer::new(config, SPECIAL, 1.0, state, &counts, group).unwrap(), batches)
     });
     all.into_iter()
         .reduce(|mut first, other| {

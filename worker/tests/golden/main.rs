@@ -14,7 +14,7 @@ use worker::masking::{self, TokenDraw};
 use worker::models::albef::{Albef, Encoders};
 use worker::models::bert::{Wanted, padding_mask};
 use worker::objective::itm::{Candidates, draw};
-use worker::vote::Wishes;
+use worker::vote::Ballot;
 
 fn alone() -> Group {
     let spec = GroupSpec {
@@ -22,6 +22,7 @@ fn alone() -> Group {
         world_size: 1,
         device: Device::Cpu,
         interface: "127.0.0.1".into(),
+        meeting: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
     };
     Group::new(spec, Arc::new(MemoryStore::default())).unwrap()
@@ -44,7 +45,7 @@ fn replay_as(case: &str, alpha: f64, kind: Kind, steps: usize, semantics: Semant
         let step = below(&recorded, &format!("step{number}/"));
         let batch = batch(&step, number, ALONE);
         let teacher = trainer.state().teacher.copy_where(|_| true);
-        let outcome = trainer.step_with(&batch, &draws(&step, &batch, chosen), Wishes::default()).unwrap();
+        let outcome = trainer.step_with(&batch, &draws(&step, &batch, chosen), &Ballot::default()).unwrap();
         for (scalar, name) in [
             ("loss_itc", "loss_ita"),
             ("loss_itm", "loss_itm"),
@@ -106,7 +107,7 @@ fn a_clamped_temperature_still_receives_its_gradient() {
         );
         let batch = batch(&step, 1, ALONE);
         let outcome =
-            trainer.step_with(&batch, &draws(&step, &batch, Chosen::Given), Wishes::default()).unwrap();
+            trainer.step_with(&batch, &draws(&step, &batch, Chosen::Given), &Ballot::default()).unwrap();
         close(
             "temperature",
             &Tensor::from(outcome.scalars["temperature"]),

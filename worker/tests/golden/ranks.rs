@@ -4,13 +4,15 @@ use crate::record::*;
 use c10d::{Group, GroupSpec};
 use e2e::run::Place;
 use proto::config::Semantics;
+use proto::settle::Held;
 use std::env::{current_exe, var};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
+use worker::args::Train;
 use worker::session::Session;
-use worker::vote::Wishes;
+use worker::vote::Ballot;
 
 /// Set for a process that is a rank: the coordinator's URL.
 const URL: &str = "TANDEM_GOLDEN_COORDINATOR";
@@ -35,16 +37,22 @@ fn two_processes(test: &str, kind: Kind) {
     }
 }
 
+fn arguments(url: &str) -> Train {
+    Train { coordinator: Some(url.into()), connect_timeout: 60.0, weight: 1, ..Train::default() }
+}
+
 /// One rank: joins, meets the other, makes the step and compares all that was recorded.
 fn rank(url: &str, kind: Kind) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut session = Session::join(runtime.handle(), url, Duration::from_secs(60)).unwrap();
+    let mut session = Session::join(runtime.handle(), &arguments(url)).unwrap();
+    session.wait(Held::default(), false);
     let assignment = session.assignment().unwrap();
     let spec = GroupSpec {
         rank: assignment.rank,
         world_size: assignment.world_size,
         device: Device::Cpu,
         interface: "127.0.0.1".into(),
+        meeting: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
     };
     let group = Group::new(spec, Arc::new(session.store())).unwrap();
@@ -54,7 +62,7 @@ fn rank(url: &str, kind: Kind) {
     let batch = batch(own, 1, Share { rank: assignment.rank, ranks: assignment.world_size });
     let mut trainer = trainer(kind, &config(0.4, Semantics::Paper), None, group);
     let teacher = trainer.state().teacher.copy_where(|_| true);
-    let outcome = trainer.step_with(&batch, &draws(own, &batch, Chosen::Drawn), Wishes::default()).unwrap();
+    let outcome = trainer.step_with(&batch, &draws(own, &batch, Chosen::Drawn), &Ballot::default()).unwrap();
 
     // Metrics are means over all rows: of equal halves for two of the losses, weighted by masked tokens for the third.
     let masked =

@@ -114,7 +114,7 @@ pub(crate) fn initial(kind: Kind, temp: Option<&Tensor>) -> State {
 pub(crate) fn trainer(kind: Kind, config: &RunConfig, temp: Option<&Tensor>, group: Group) -> Trainer {
     let mut state = initial(kind, temp);
     state.step = GlobalStep(1); // past the ramp of one step: alpha is whole
-    Trainer::new(config, SPECIAL, 1.0, state, group).unwrap()
+    Trainer::new(config, SPECIAL, 1.0, state, &[], group).unwrap()
 }
 
 /// What is recorded of one rank among others.

@@ -90,7 +90,7 @@ fn as_json(checkpoint: &Checkpoint, report: &Report) -> String {
 }
 
 fn as_text(checkpoint: &Checkpoint, report: &Report) -> String {
-    let Report { steps, segments, epochs, stand_ins, substituted, findings, more_findings } = report;
+    let Report { steps, segments, epochs, stand_ins, substituted, findings, more_findings, .. } = report;
     let mut text = format!(
         "run {}: {steps} committed steps, {segments} segments of the ledger read\n\n",
         checkpoint.run
@@ -129,6 +129,10 @@ fn as_text(checkpoint: &Checkpoint, report: &Report) -> String {
                 text += &format!("pool {pool}, epoch {epoch}, {what}: rows {rows}\n");
             }
         }
+    }
+    if report.skipped > 0 {
+        let (skipped, undone) = (report.skipped, report.undone);
+        text += &format!("{skipped} steps were anomalies and changed no weight; {undone} more were taken back by rollbacks\n");
     }
     if report.proven() {
         text += &sentence(epochs);

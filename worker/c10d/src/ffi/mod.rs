@@ -76,10 +76,11 @@ impl Group {
         let (rank, world_size) = (int("rank", spec.rank)?, int("world size", spec.world_size)?);
         let interface = CString::new(spec.interface.as_str())
             .map_err(|_| Error::shape(format!("the interface {:?} holds a zero byte", spec.interface)))?;
-        let timeout = milliseconds(spec.timeout);
+        let (meeting, timeout) = (milliseconds(spec.meeting), milliseconds(spec.timeout));
         // SAFETY: the store and the string outlive the call; C++ shares the ownership of the store.
         made(&format!("meeting over {}", spec.interface), |out| unsafe {
-            raw::c10d_group_gloo(store.as_ptr(), rank, world_size, interface.as_ptr(), timeout, out)
+            let (store, interface) = (store.as_ptr(), interface.as_ptr());
+            raw::c10d_group_gloo(store, rank, world_size, interface, meeting, timeout, out)
         })
         .map(Self)
     }

@@ -53,6 +53,7 @@ unsafe extern "C" {
         rank: c_int,
         world_size: c_int,
         interface: *const c_char,
+        meeting_ms: i64,
         timeout_ms: i64,
         out: *mut *mut Group,
     ) -> c_int;

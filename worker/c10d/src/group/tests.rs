@@ -13,7 +13,7 @@ const CPU: Device = Device::Cpu;
 const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn spec(rank: u32, world_size: u32, timeout: Duration) -> GroupSpec {
-    GroupSpec { rank, world_size, device: CPU, interface: "127.0.0.1".into(), timeout }
+    GroupSpec { rank, world_size, device: CPU, interface: "127.0.0.1".into(), meeting: timeout, timeout }
 }
 
 /// Runs `member` on one thread per rank and returns what they return, by rank.
@@ -26,7 +26,10 @@ pub(crate) fn with_ranks<T: Send>(
     std::thread::scope(|scope| {
         let start = |rank| {
             let (store, member) = (Arc::clone(&store), &member);
-            scope.spawn(move || member(Group::new(spec(rank, world_size, timeout), store).unwrap()))
+            scope.spawn(move || {
+                let spec = GroupSpec { meeting: LONG, ..spec(rank, world_size, timeout) };
+                member(Group::new(spec, store).unwrap())
+            })
         };
         let ranks: Vec<_> = (0..world_size).map(start).collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()

@@ -1,0 +1,79 @@
+//! What a worker reports, in whatever generation it is by then.
+
+use super::heart::Standing;
+use super::link::Link;
+use super::{AGAIN, passing, refused};
+use crate::error::Result;
+use proto::v1::{self, membership_client::MembershipClient};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tonic::{Code, Status};
+
+/// Reports what this worker did. Calls are made again while the coordinator does not answer.
+#[derive(Clone)]
+pub struct Voice {
+    link: Arc<Link>,
+    standing: Arc<Standing>,
+    patience: Duration,
+}
+
+impl Voice {
+    pub(super) fn new(link: Arc<Link>, standing: Arc<Standing>, patience: Duration) -> Self {
+        Self { link, standing, patience }
+    }
+
+    /// Metrics of committed steps, and rows that were replaced. They hold in any generation, so a worker that has no seat tells them
+    /// when it has one.
+    ///
+    /// # Errors
+    /// A coordinator that refuses or is gone.
+    pub(crate) async fn report(
+        &self,
+        steps: Vec<v1::StepReport>,
+        substitutions: Vec<v1::Substitution>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let call = || {
+                let (member, generation) = (self.standing.member(), self.standing.generation());
+                let (steps, substitutions) = (steps.clone(), substitutions.clone());
+                let mut client = MembershipClient::new(self.link.channel());
+                async move { client.report(v1::ReportRequest { member, generation, steps, substitutions }).await }
+            };
+            match self.link.insist(self.patience, call).await {
+                Err(status) if unseated(&status) && start.elapsed() < self.patience => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                told => return told.map(drop).map_err(refused),
+            }
+        }
+    }
+
+    /// A part of a checkpoint that lies in the store. One of a generation that has ended is of no use.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report); [`Error::Unwritten`](crate::Error::Unwritten) if the coordinator can't commit it.
+    pub(crate) async fn report_part(&self, part: v1::ReportPartRequest) -> Result<()> {
+        let call = || {
+            let part = v1::ReportPartRequest { member: self.standing.member(), ..part.clone() };
+            let mut client = MembershipClient::new(self.link.channel());
+            async move { client.report_part(part).await }
+        };
+        match self.link.insist(self.patience, call).await {
+            Ok(_) => Ok(()),
+            Err(status) if unseated(&status) => {
+                tracing::info!("the checkpoint of step {} is given up: {}", part.step, status.message());
+                Ok(())
+            }
+            Err(status) if status.code() == Code::Aborted => {
+                Err(crate::Error::Unwritten(status.message().into()))
+            }
+            Err(status) => Err(refused(status)),
+        }
+    }
+}
+
+/// Whether the coordinator knows this worker by another name or generation by now, or not yet.
+fn unseated(status: &Status) -> bool {
+    !passing(status) && matches!(status.code(), Code::FailedPrecondition | Code::NotFound)
+}
