@@ -7,7 +7,7 @@ use e2e::faults::{self, Fault, Faulty, Script};
 use proto::{checkpoint::part_name, config::StoreSection};
 use shards::{
     committed::part,
-    ledger::{Entry, Header, Segment, chain, segment_name},
+    ledger::{Entry, Header, Outcome, Segment, chain, segment_name},
     order::OrderSpec,
 };
 use std::{sync::mpsc, thread};
@@ -70,8 +70,12 @@ impl Attempt {
             order: OrderSpec { seed: 1, lanes: 2, window: 1, batch: 2 },
             previous: self.previous.clone(),
         };
-        let entry =
-            |step| Entry { generation: self.generation, step: GlobalStep(step), digests: vec![step; 2] };
+        let entry = |step| Entry {
+            generation: self.generation,
+            step: GlobalStep(step),
+            digests: vec![step; 2],
+            outcome: Outcome::Applied,
+        };
         let entries = (self.from + 1..=self.to).map(entry).collect();
         let bytes = Segment { header, entries, stand_ins: Vec::new() }.encode()?;
         let name = segment_name(from, to, self.generation);

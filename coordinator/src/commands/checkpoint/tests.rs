@@ -12,7 +12,7 @@ use proto::{
     config::{self, CheckpointSection},
 };
 use shards::{
-    ledger::{Entry, Header, Segment, VERSION},
+    ledger::{Entry, Header, Outcome, Segment, VERSION},
     order::OrderSpec,
 };
 use std::fs;
@@ -48,8 +48,12 @@ impl Place {
         let (run, dataset) = ("demo".into(), "f00d".into());
         let header =
             Header { version: VERSION, run, from: GlobalStep(0), to: step, dataset, order, previous: None };
-        let entries =
-            (1..=step.0).map(|step| Entry { generation, step: GlobalStep(step), digests: vec![step] });
+        let entries = (1..=step.0).map(|step| Entry {
+            generation,
+            step: GlobalStep(step),
+            digests: vec![step],
+            outcome: Outcome::Applied,
+        });
         let segment = Segment { header, entries: entries.collect(), stand_ins: vec![] }.encode().unwrap();
         let ledger = named(format!("s{step}"), &segment);
         self.output.below(shards::ledger::FOLDER).put(&ledger.name, segment).await.unwrap();
