@@ -1,9 +1,9 @@
-//! `tandem status`, `tandem checkpoint` and `tandem stop`: what operators say to a running coordinator.
+//! `tandem status`, `tandem checkpoint now` and `tandem stop`: what operators say to a running coordinator.
 
 use super::say;
 use crate::{
     Error, Result,
-    args::{CheckpointNow, Running, Status, Stop},
+    args::{Running, Status, Stop, checkpoint::Now},
     start::URL,
 };
 use proto::v1::{self, operator_client::OperatorClient};
@@ -28,8 +28,8 @@ pub(super) async fn status(arguments: &Status, out: &mut impl Write) -> Result<(
     say(out, &text)
 }
 
-/// `tandem checkpoint`.
-pub(super) async fn checkpoint(arguments: &CheckpointNow, out: &mut impl Write) -> Result<()> {
+/// `tandem checkpoint now`.
+pub(super) async fn checkpoint(arguments: &Now, out: &mut impl Write) -> Result<()> {
     let mut run = Run::connect(&arguments.target).await?;
     let before = run.status().await?.committed_checkpoint;
     let request = v1::CheckpointRequest { request_id: request_id(), expected_generation: 0 };
