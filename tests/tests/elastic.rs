@@ -217,7 +217,7 @@ fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_le
         let policy_set = format!("optimizer.on_anomaly={policy}");
         // A bound so narrow that ordinary steps go over it.
         let sets =
-            [&policy_set, "optimizer.steps=60", "optimizer.spike_bound=1.01", "optimizer.anomalies=1000"];
+            [&policy_set, "optimizer.steps=80", "optimizer.learning_rate=1e-2", "optimizer.spike_bound=1.005", "optimizer.anomalies=1000"];
         let told = place.run(policy, &sets, &[]);
         assert_eq!(told.code, Some(0), "{told:?}");
         losses(&place, policy);

@@ -153,7 +153,8 @@ fn as_json(status: &v1::StatusReply) -> serde_json::Value {
     let member = |member: &v1::Member| {
         json!({
             "member": member.member, "host": member.host, "pid": member.pid,
-            "rank": member.seated.then_some(member.rank), "spare": member.spare, "draining": member.draining,
+            "seated": member.seated, "rank": member.seated.then_some(member.rank), "spare": member.spare,
+            "draining": member.draining,
             "phase": phase(member), "applied_step": member.applied_step,
             "seconds_since_heartbeat": member.seconds_since_heartbeat,
         })
