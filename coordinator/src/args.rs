@@ -1,5 +1,9 @@
 //! What is typed after `tandem`.
 
+pub mod checkpoint;
+
+pub use checkpoint::Checkpoint;
+
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -31,8 +35,9 @@ pub enum Verb {
     Coordinator(Coordinator),
     /// Shows how a run is going, and every worker
     Status(Status),
-    /// Asks a run for a checkpoint now, and waits until it is committed
-    Checkpoint(CheckpointNow),
+    /// Asks a run for a checkpoint; lists, shows, verifies and removes those that are there
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
     /// Ends a run at its next step, with a checkpoint
     Stop(Stop),
     /// Measures what a checkpoint has learned; see `tandem eval retrieval --help`
@@ -272,17 +277,6 @@ pub struct Status {
     /// Prints JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `tandem checkpoint`.
-#[derive(Debug, clap::Args)]
-pub struct CheckpointNow {
-    /// The run
-    #[command(flatten)]
-    pub target: Running,
-    /// Returns as soon as the run has heard it
-    #[arg(long)]
-    pub no_wait: bool,
 }
 
 /// Arguments of `tandem stop`.

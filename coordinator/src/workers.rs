@@ -40,8 +40,10 @@ pub struct Ended {
 /// What becomes of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// They go on.
+    /// They go on, and others may be started.
     Run,
+    /// They go on to their end.
+    Close,
     /// They are killed.
     Kill,
     /// They go on without this program.
@@ -84,7 +86,7 @@ impl Workers {
         let (program, url, mut fate) = (self.program.clone(), self.url.clone(), self.fate.subscribe());
         self.watched.spawn(async move {
             let ended = |exit, how: String| Ended { slot, pid: 0, exit, how, lived: Duration::ZERO };
-            if timeout(wait, decided(&mut fate)).await.is_ok() {
+            if timeout(wait, fate.wait_for(|fate| *fate != Fate::Run)).await.is_ok() {
                 return ended(Exit::Stopped, "was not started any more".into());
             }
             match spawn(&program, &url, spare, &path) {
@@ -112,6 +114,17 @@ impl Workers {
             lived: Duration::ZERO,
         };
         Some(ended.unwrap_or_else(lost))
+    }
+
+    /// Starts no more.
+    pub fn close(&self) {
+        self.fate.send_if_modified(|fate| {
+            let runs = *fate == Fate::Run;
+            if runs {
+                *fate = Fate::Close;
+            }
+            runs
+        });
     }
 
     /// Kills those that still run.
@@ -200,7 +213,8 @@ fn end(pid: u32) {
 /// Waits until it is decided what becomes of the processes.
 async fn decided(fate: &mut watch::Receiver<Fate>) -> Fate {
     // Without a sender nobody decides any more; then they are killed as well.
-    fate.wait_for(|fate| *fate != Fate::Run).await.map_or(Fate::Kill, |fate| *fate)
+    let decided = fate.wait_for(|fate| matches!(fate, Fate::Kill | Fate::Release));
+    decided.await.map_or(Fate::Kill, |fate| *fate)
 }
 
 /// What the end of a process stands for.

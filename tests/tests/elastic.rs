@@ -54,8 +54,9 @@ fn trains_on(run: &mut Running, count: usize) {
     };
     let ready = || {
         let now = status();
-        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64()).count();
-        now["state"] == "training" && seats == count
+        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64());
+        let here: Vec<bool> = seats.map(|seat| seat["pid"].as_u64().is_some_and(alive)).collect();
+        now["state"] == "training" && here == vec![true; count]
     };
     run.until(&format!("a generation of {count}"), ready);
     let before = status()["step"].as_u64().unwrap_or_default();
@@ -215,7 +216,8 @@ fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_le
     for policy in ["skip", "rollback"] {
         let policy_set = format!("optimizer.on_anomaly={policy}");
         // A bound so narrow that ordinary steps go over it.
-        let sets = [&policy_set, "optimizer.steps=60", "optimizer.spike_bound=1.01", "optimizer.anomalies=1000"];
+        let sets =
+            [&policy_set, "optimizer.steps=80", "optimizer.learning_rate=1e-2", "optimizer.spike_bound=1.005", "optimizer.anomalies=1000"];
         let told = place.run(policy, &sets, &[]);
         assert_eq!(told.code, Some(0), "{told:?}");
         losses(&place, policy);

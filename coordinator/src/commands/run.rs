@@ -164,6 +164,7 @@ async fn follow(control: &Control, crew: &mut Option<Crew>, display: &mut Displa
         let here = crew.as_mut().filter(|crew| crew.is_here());
         if now.verdict.is_some() {
             over.get_or_insert_with(Instant::now);
+            here.as_ref().inspect(|crew| crew.close());
             if here.is_none() && now.drained {
                 return Ok(now);
             }

@@ -30,9 +30,11 @@ impl<E: Entry> Journal<E> {
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             read => read.map_err(MetricsError::at(&path))?,
         };
-        let parsed = text.lines().filter_map(|line| serde_json::from_str::<E>(line).ok());
-        let all: Vec<E> = parsed.filter(|line| line.step() <= resume.0).collect();
-        let kept: String = all.iter().filter_map(encode).collect();
+        let parsed =
+            text.split_inclusive('\n').filter_map(|line| Some((line, serde_json::from_str::<E>(line).ok()?)));
+        let (kept, all): (String, Vec<E>) =
+            parsed.filter(|(line, entry)| line.ends_with('\n') && entry.step() <= resume.0).unzip();
+        // Another coordinator may still append to it, until it knows of this one: it is replaced only where it has to be.
         if kept != text {
             // Through a second file, so that a crash in between loses nothing.
             let draft = path.with_extension("jsonl.new");

@@ -142,4 +142,20 @@ mod tests {
         assert_eq!((written.lines().count(), recorder.latest().substitutions), (3, 1));
         assert_eq!(fs::read_dir(folder.path().join("tensorboard")).unwrap().count(), 2);
     }
+
+    #[test]
+    fn lines_that_stay_are_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        // A number that is not read and written back as it is, and fields in another order.
+        let text = "{\"loss\":0.30000000000000004440,\"step\":10,\"generation\":1,\"time\":1.0,\"seconds\":1.0,\"data_wait_seconds\":0.0,\"pairs\":1,\"pairs_per_second\":1.0,\"substitutions\":0}\n";
+        fs::write(&path, text).unwrap();
+        let mut first = Journal::open(path.clone(), GlobalStep(10)).unwrap();
+        let second: Journal<Line> = Journal::open(path.clone(), GlobalStep(10)).unwrap();
+        first.push(line(20)).unwrap();
+        first.flush().unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(written.starts_with(text) && written.lines().count() == 2, "{written}");
+        assert_eq!(second.all().len(), 1);
+    }
 }
