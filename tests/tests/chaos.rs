@@ -5,7 +5,8 @@ use std::process::Command;
 #[test]
 fn a_run_that_is_struck_again_and_again_ends_as_if_nothing_had_happened() {
     let strikes = e2e::chaos::Fault::ALL.len().to_string();
-    let told = Command::new(env!("CARGO_BIN_EXE_chaos")).args(["--seed", "5", "--strikes", &strikes]).output();
+    let told =
+        Command::new(env!("CARGO_BIN_EXE_chaos")).args(["--seed", "5", "--strikes", &strikes]).output();
     let Ok(told) = told else { panic!("the harness can't be started: {told:?}") };
     let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.status.success(), "{out}{err}");

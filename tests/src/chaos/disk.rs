@@ -13,7 +13,7 @@ const SIZE: u64 = 1 << 30;
 const BLOCK: [u8; 4096] = [0; 4096];
 
 /// A disk that is mounted. Dropping it takes it away.
-pub struct Disk {
+pub(super) struct Disk {
     image: PathBuf,
     folder: PathBuf,
 }
@@ -23,7 +23,7 @@ impl Disk {
     ///
     /// # Errors
     /// No loop device, no ext4, no right to mount.
-    pub fn mount(folder: &Path) -> Outcome<Self> {
+    pub(super) fn mount(folder: &Path) -> Outcome<Self> {
         let image = folder.with_extension("disk");
         let (image_name, name) = (image.display().to_string(), folder.display().to_string());
         let made =
@@ -38,7 +38,7 @@ impl Disk {
     ///
     /// # Errors
     /// The disk can't be filled.
-    pub fn fill(&self) -> Outcome<()> {
+    pub(super) fn fill(&self) -> Outcome<()> {
         let name = self.filler().display().to_string();
         let free = crate::output("df", &["--output=avail", "-B1", &self.folder.display().to_string()]);
         let free = free.lines().last().unwrap_or_default().trim().to_owned();
@@ -57,7 +57,7 @@ impl Disk {
     ///
     /// # Errors
     /// The filler can't be removed.
-    pub fn empty(&self) -> Outcome<()> {
+    pub(super) fn empty(&self) -> Outcome<()> {
         fs::remove_file(self.filler()).map_err(|error| Why::new("freeing the disk", &error))
     }
 
@@ -65,7 +65,7 @@ impl Disk {
     ///
     /// # Errors
     /// The kernel can't do it.
-    pub fn freeze(&self) -> Outcome<()> {
+    pub(super) fn freeze(&self) -> Outcome<()> {
         run("fsfreeze", &["--freeze", &self.folder.display().to_string()])
     }
 
@@ -73,7 +73,7 @@ impl Disk {
     ///
     /// # Errors
     /// It was not frozen.
-    pub fn thaw(&self) -> Outcome<()> {
+    pub(super) fn thaw(&self) -> Outcome<()> {
         run("fsfreeze", &["--unfreeze", &self.folder.display().to_string()])
     }
 

@@ -26,7 +26,7 @@ impl fmt::Display for Why {
 ///
 /// # Errors
 /// It can't be started, or fails; with what it says.
-pub fn run(program: &str, arguments: &[&str]) -> Outcome<()> {
+pub(super) fn run(program: &str, arguments: &[&str]) -> Outcome<()> {
     let told = Command::new(program).args(arguments).output();
     let doing = || format!("{program} {}", arguments.join(" "));
     match told {

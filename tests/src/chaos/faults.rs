@@ -10,7 +10,7 @@ use super::{
 
 /// What ends a strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub(super) enum Mend {
     /// SIGCONT.
     Continue(u64),
     /// The host is in the network again.
@@ -26,13 +26,13 @@ pub enum Mend {
 }
 
 /// Where strikes hit.
-pub struct Field<'a> {
+pub(super) struct Field<'a> {
     /// The processes.
-    pub fleet: &'a mut Fleet,
+    pub(super) fleet: &'a mut Fleet,
     /// The links.
-    pub hosts: &'a Hosts,
+    pub(super) hosts: &'a Hosts,
     /// The disk of the output, where it has one.
-    pub disk: Option<&'a Disk>,
+    pub(super) disk: Option<&'a Disk>,
 }
 
 impl Field<'_> {
@@ -40,7 +40,7 @@ impl Field<'_> {
     ///
     /// # Errors
     /// The system does not do it.
-    pub fn strike(&mut self, strike: &Strike, seated: &[u64]) -> Outcome<(String, Vec<Mend>)> {
+    pub(super) fn strike(&mut self, strike: &Strike, seated: &[u64]) -> Outcome<(String, Vec<Mend>)> {
         let workers = self.fleet.workers();
         let candidates = if seated.is_empty() { &workers[..] } else { seated };
         let chosen = (!candidates.is_empty()).then(|| (strike.victim % candidates.len() as u64) as usize);
@@ -103,7 +103,7 @@ impl Field<'_> {
     ///
     /// # Errors
     /// The system does not do it.
-    pub fn mend(&mut self, mend: Mend) -> Outcome<()> {
+    pub(super) fn mend(&mut self, mend: Mend) -> Outcome<()> {
         match mend {
             Mend::Continue(pid) => {
                 // It may have been killed meanwhile.

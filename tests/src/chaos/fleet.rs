@@ -38,17 +38,17 @@ enum Life {
 
 /// A process that ended though nobody killed it or told it to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnEnd {
+pub(super) struct OwnEnd {
     /// When, since the run began.
-    pub at: Duration,
+    pub(super) at: Duration,
     /// Which.
-    pub name: String,
+    pub(super) name: String,
     /// How.
-    pub code: Option<i32>,
+    pub(super) code: Option<i32>,
 }
 
 /// All processes of a run. Dropping it kills them.
-pub struct Fleet {
+pub(super) struct Fleet {
     began: Instant,
     /// Of `tandem coordinator`.
     arguments: Vec<String>,
@@ -68,7 +68,7 @@ impl Fleet {
     ///
     /// # Errors
     /// The folder for logs can't be made.
-    pub fn new(workers: usize, spares: usize, arguments: Vec<String>, logs: PathBuf) -> Outcome<Self> {
+    pub(super) fn new(workers: usize, spares: usize, arguments: Vec<String>, logs: PathBuf) -> Outcome<Self> {
         fs::create_dir_all(&logs).map_err(|error| Why::new("making the folder for logs", &error))?;
         let now = Instant::now();
         let slot = |name: String, host, spare, life| Slot { name, host, spare, life, starts: 0, told: false };
@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     /// Time since the run began.
-    pub fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -103,7 +103,7 @@ impl Fleet {
     ///
     /// # Errors
     /// A process that can't be started.
-    pub fn pass(&mut self, time: Duration, hosts: &Hosts, watch: &mut Watch) -> Outcome<()> {
+    pub(super) fn pass(&mut self, time: Duration, hosts: &Hosts, watch: &mut Watch) -> Outcome<()> {
         let end = Instant::now() + time;
         loop {
             let now = Instant::now();
@@ -172,7 +172,7 @@ impl Fleet {
     }
 
     /// Sends a signal to some at once; they are not missed when it ends them.
-    pub fn signal(&mut self, name: &str, pids: &[u64]) {
+    pub(super) fn signal(&mut self, name: &str, pids: &[u64]) {
         if name == "KILL" || name == "TERM" {
             let hit = self.slots.iter_mut();
             let hit = hit.filter(|slot| matches!(slot.life, Life::Running(pid) if pids.contains(&pid)));
@@ -184,12 +184,12 @@ impl Fleet {
     }
 
     /// How long what ends from here on stays away.
-    pub fn stay_away(&mut self, absence: Duration) {
+    pub(super) fn stay_away(&mut self, absence: Duration) {
         self.absence = absence;
     }
 
     /// What ends from here on is not started again.
-    pub fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         self.keeps = false;
         self.slots
             .iter_mut()
@@ -198,45 +198,45 @@ impl Fleet {
     }
 
     /// Starts the worker that is there only at times.
-    pub fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         if let Some(slot) = self.slots.last_mut().filter(|slot| slot.life == Life::Away) {
             slot.life = Life::Due(Instant::now());
         }
     }
 
     /// The process of the worker that is there only at times.
-    pub fn joined(&self) -> Option<u64> {
+    pub(super) fn joined(&self) -> Option<u64> {
         self.slots.last().and_then(Slot::pid)
     }
 
     /// The process of the coordinator, unless it is away.
-    pub fn coordinator(&self) -> Option<u64> {
+    pub(super) fn coordinator(&self) -> Option<u64> {
         self.slots.first().and_then(Slot::pid)
     }
 
     /// The processes of workers.
-    pub fn workers(&self) -> Vec<u64> {
+    pub(super) fn workers(&self) -> Vec<u64> {
         self.slots.iter().skip(1).filter_map(Slot::pid).collect()
     }
 
     /// Where a process runs, and its name.
-    pub fn whereabouts(&self, pid: u64) -> Option<(Host, &str)> {
+    pub(super) fn whereabouts(&self, pid: u64) -> Option<(Host, &str)> {
         let slot = self.slots.iter().find(|slot| slot.pid() == Some(pid))?;
         Some((slot.host, &slot.name))
     }
 
     /// The names of those that are there.
-    pub fn running(&self) -> Vec<String> {
+    pub(super) fn running(&self) -> Vec<String> {
         self.slots.iter().filter(|slot| slot.pid().is_some()).map(|slot| slot.name.clone()).collect()
     }
 
     /// The exit code of the coordinator that ended last.
-    pub fn last_code(&self) -> Option<i32> {
+    pub(super) fn last_code(&self) -> Option<i32> {
         self.last_code
     }
 
     /// What ended by itself.
-    pub fn own_ends(&self) -> &[OwnEnd] {
+    pub(super) fn own_ends(&self) -> &[OwnEnd] {
         &self.own_ends
     }
 }

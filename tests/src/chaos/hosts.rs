@@ -19,7 +19,7 @@ const HUB: &str = "10.77.0.1";
 
 /// One of the two networks of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Net {
+pub(super) enum Net {
     /// From workers to the coordinator.
     Control,
     /// Between workers.
@@ -37,7 +37,7 @@ impl Net {
 
 /// Where a process is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub(super) enum Host {
     /// The coordinator's.
     Hub,
     /// A worker's.
@@ -45,7 +45,7 @@ pub enum Host {
 }
 
 /// All hosts of a run. Dropping it ends what runs in its namespaces, and them.
-pub struct Hosts {
+pub(super) struct Hosts {
     /// What the names of the namespaces begin with; none where there are none.
     prefix: Option<String>,
     port: u16,
@@ -54,7 +54,7 @@ pub struct Hosts {
 }
 
 /// Whether this process may make namespaces and mount disks.
-pub fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     crate::output("id", &["-u"]).trim() == "0" && run("ip", &["netns", "list"]).is_ok()
 }
 
@@ -63,7 +63,7 @@ impl Hosts {
     ///
     /// # Errors
     /// No port is free.
-    pub fn plain() -> io::Result<Self> {
+    pub(super) fn plain() -> io::Result<Self> {
         let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         Ok(Self { prefix: None, port: free, relays: Vec::new(), delay: Vec::new() })
     }
@@ -72,7 +72,7 @@ impl Hosts {
     ///
     /// # Errors
     /// Namespaces, links or relays that can't be made.
-    pub fn namespaces(workers: usize, relay: &Path) -> Outcome<Self> {
+    pub(super) fn namespaces(workers: usize, relay: &Path) -> Outcome<Self> {
         sweep();
         let prefix = format!("tandem-{}-", std::process::id());
         let mut hosts =
@@ -106,22 +106,22 @@ impl Hosts {
     }
 
     /// How traffic is slowed down: by `netem`, or by a narrow bucket where the kernel has no `netem`.
-    pub fn delay_by(&self) -> String {
+    pub(super) fn delay_by(&self) -> String {
         self.delay.join(" ")
     }
 
     /// Whether they are namespaces.
-    pub fn are_apart(&self) -> bool {
+    pub(super) fn are_apart(&self) -> bool {
         self.prefix.is_some()
     }
 
     /// Where the coordinator listens, seen from every host.
-    pub fn coordinator(&self) -> String {
+    pub(super) fn coordinator(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// A program that is going to run on a host.
-    pub fn command(&self, host: Host, program: &Path) -> Command {
+    pub(super) fn command(&self, host: Host, program: &Path) -> Command {
         match self.namespace(host) {
             None => Command::new(program),
             Some(name) => {
@@ -133,7 +133,7 @@ impl Hosts {
     }
 
     /// The address that carries a host's collectives.
-    pub fn interface(&self, host: Host) -> String {
+    pub(super) fn interface(&self, host: Host) -> String {
         if self.are_apart() { address(host, Net::Data) } else { "127.0.0.1".into() }
     }
 
@@ -141,7 +141,7 @@ impl Hosts {
     ///
     /// # Errors
     /// The link can't be changed.
-    pub fn cut(&self, host: Host, net: Net) -> Outcome<()> {
+    pub(super) fn cut(&self, host: Host, net: Net) -> Outcome<()> {
         self.link(host, net, &["nomaster"])
     }
 
@@ -149,7 +149,7 @@ impl Hosts {
     ///
     /// # Errors
     /// As [`cut`](Self::cut).
-    pub fn mend(&self, host: Host, net: Net) -> Outcome<()> {
+    pub(super) fn mend(&self, host: Host, net: Net) -> Outcome<()> {
         self.link(host, net, &["master", net.name()])
     }
 
@@ -157,7 +157,7 @@ impl Hosts {
     ///
     /// # Errors
     /// The kernel can't do it.
-    pub fn delay(&self, host: Host) -> Outcome<()> {
+    pub(super) fn delay(&self, host: Host) -> Outcome<()> {
         let discipline = ["qdisc", "add", "dev", "data", "root"];
         self.traffic(host, &[&discipline[..], &self.delay].concat())
     }
@@ -166,7 +166,7 @@ impl Hosts {
     ///
     /// # Errors
     /// As there.
-    pub fn hasten(&self, host: Host) -> Outcome<()> {
+    pub(super) fn hasten(&self, host: Host) -> Outcome<()> {
         self.traffic(host, &["qdisc", "del", "dev", "data", "root"])
     }
 

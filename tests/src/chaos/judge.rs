@@ -9,28 +9,28 @@ use serde_json::Value;
 
 /// How far a loss may be from the undisturbed run's, relative to it. Sums over other worlds have other float orders, which is all that
 /// may differ; a step that were lost, repeated or made with other pairs shows from the third digit on.
-pub const TOLERANCE: f64 = 1e-4;
+pub(super) const TOLERANCE: f64 = 1e-4;
 /// The losses that are compared.
 const LOSSES: [&str; 3] = ["loss_itc", "loss_itm", "loss_mlm"];
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// The last step.
-    pub steps: u64,
+    pub(super) steps: u64,
     /// The largest relative difference of a loss from the undisturbed run's.
-    pub apart: f64,
+    pub(super) apart: f64,
     /// Rows that had to be committed and were not, and rows that were more than once, by the ledger.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// As above.
-    pub repeated: u64,
+    pub(super) repeated: u64,
     /// All that does not hold.
-    pub wrong: Vec<String>,
+    pub(super) wrong: Vec<String>,
 }
 
 /// The knobs of the run, beside the places of its data. Nothing but dropout would make its result depend on the world size; the
 /// learning rate is a constant, so that a run of fewer steps is the beginning of a longer one.
-pub fn sets(workers: usize) -> Vec<String> {
+pub(super) fn sets(workers: usize) -> Vec<String> {
     let fixed = [
         "data.lanes=8",
         "model.dropout=0",
@@ -56,7 +56,7 @@ pub fn sets(workers: usize) -> Vec<String> {
 ///
 /// # Errors
 /// The undisturbed run can't be made.
-pub fn judge(place: &Place, output: &str, options: &Options) -> Outcome<Verdict> {
+pub(super) fn judge(place: &Place, output: &str, options: &Options) -> Outcome<Verdict> {
     let mut verdict = Verdict::default();
     let lines = place.metrics(output);
     let steps: Vec<u64> = lines.iter().filter_map(|line| line["step"].as_u64()).collect();

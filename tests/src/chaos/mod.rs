@@ -29,7 +29,7 @@ use crate::{
 };
 use disk::Disk;
 use faults::{Field, Mend};
-use fleet::Fleet;
+use fleet::{Fleet, OwnEnd};
 use hosts::{Host, Hosts, is_root};
 use plan::{Strike, plan};
 use std::{
@@ -73,13 +73,13 @@ pub struct Options {
 
 /// A strike that was made.
 #[derive(Clone, Debug)]
-pub struct Struck {
+struct Struck {
     /// What was planned.
-    pub strike: Strike,
+    strike: Strike,
     /// Whom it hit.
-    pub whom: String,
+    whom: String,
     /// When, since the run began.
-    pub at: Duration,
+    at: Duration,
 }
 
 /// Makes a run, strikes it, and judges it.
@@ -93,7 +93,7 @@ pub fn chaos(options: &Options) -> Outcome<Report> {
     eprintln!("the run lies in {}", place.path(""));
     let mut trial = Trial::new(options, &place)?;
     let (struck, mut wrong) = trial.suffer(options)?;
-    wrong.extend(trial.end()?);
+    wrong.extend(trial.end(&struck)?);
     let verdict = judge::judge(&place, OUTPUT, options)?;
     wrong.extend(verdict.wrong.clone());
     let report = Report::new(options, &trial, &struck, verdict, wrong, Path::new(&place.path("")));
@@ -106,7 +106,7 @@ pub fn chaos(options: &Options) -> Outcome<Report> {
 }
 
 /// A run that is struck.
-pub struct Trial {
+struct Trial {
     // The order in which they go: processes, their hosts, the disk that they write to.
     fleet: Fleet,
     hosts: Hosts,
@@ -226,8 +226,8 @@ impl Trial {
     }
 
     /// Stops the run in order, and waits until no process is left; says what is wrong.
-    fn end(&mut self) -> Outcome<Vec<String>> {
-        let ends = self.fleet.own_ends().iter();
+    fn end(&mut self, struck: &[Struck]) -> Outcome<Vec<String>> {
+        let ends = self.fleet.own_ends().iter().filter(|end| !excused(struck, end));
         let told = ends.map(|end| {
             format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code)
         });
@@ -275,6 +275,12 @@ impl Trial {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a process may end by itself: on a full disk the run does, and starts again.
+fn excused(struck: &[Struck], end: &OwnEnd) -> bool {
+    let last = struck.iter().rfind(|one| one.at <= end.at);
+    last.is_some_and(|one| one.strike.fault == Fault::DiskFull) && matches!(end.code, Some(74 | 76))
 }
 
 fn stuck(last: Option<&Struck>) -> String {

@@ -79,7 +79,7 @@ impl Fault {
     }
 
     /// Whether it needs network namespaces or a disk of its own, and so root.
-    pub fn needs_root(self) -> bool {
+    pub(super) fn needs_root(self) -> bool {
         matches!(
             self,
             Self::CutCoordinator
@@ -88,14 +88,6 @@ impl Fault {
                 | Self::Delay
                 | Self::DiskFull
                 | Self::DiskStalls
-        )
-    }
-
-    /// Whether processes are gone at once, so that training goes on with others.
-    pub fn kills(self) -> bool {
-        matches!(
-            self,
-            Self::KillWorker | Self::KillCoordinator | Self::KillBoth | Self::KillWorkers | Self::KillAll
         )
     }
 
@@ -125,23 +117,23 @@ impl Fault {
 
 /// One fault of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
+pub(super) struct Strike {
     /// Time between the end of what was before, or its beginning if this one `overlaps`, and this one.
-    pub pause: Duration,
+    pub(super) pause: Duration,
     /// Does not wait until training has recovered from the one before.
-    pub overlaps: bool,
+    pub(super) overlaps: bool,
     /// What.
-    pub fault: Fault,
+    pub(super) fault: Fault,
     /// Whom: the remainder by the number of those whom it can hit.
-    pub victim: u64,
+    pub(super) victim: u64,
     /// How long, where it has an end.
-    pub lasts: Duration,
+    pub(super) lasts: Duration,
     /// How long a launcher takes to start each process again that ends meanwhile.
-    pub absence: Duration,
+    pub(super) absence: Duration,
 }
 
 /// Faults without end: first each of `faults` once, in any order, then by their weights.
-pub fn plan(seed: u64, faults: &[Fault]) -> impl Iterator<Item = Strike> + use<> {
+pub(super) fn plan(seed: u64, faults: &[Fault]) -> impl Iterator<Item = Strike> + use<> {
     let mut draws = Draws(seed);
     let mut first = faults.to_vec();
     (1..first.len()).rev().for_each(|last| first.swap(last, draws.below(last as u64 + 1) as usize));

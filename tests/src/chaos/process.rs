@@ -16,18 +16,18 @@ use std::{
 
 /// What a process did.
 #[derive(Debug)]
-pub struct Event {
+pub(super) struct Event {
     /// Which.
-    pub pid: u64,
+    pub(super) pid: u64,
     /// When.
-    pub at: Instant,
+    pub(super) at: Instant,
     /// What.
-    pub what: What,
+    pub(super) what: What,
 }
 
 /// Kinds of events.
 #[derive(Debug)]
-pub enum What {
+pub(super) enum What {
     /// It said something of interest.
     Said(Seen),
     /// It ended, with this exit code; none after a signal.
@@ -38,7 +38,7 @@ pub enum What {
 ///
 /// # Errors
 /// It can't be started, or its log can't be written.
-pub fn launch(mut command: Command, log: &Path, events: Sender<Event>) -> Outcome<u64> {
+pub(super) fn launch(mut command: Command, log: &Path, events: Sender<Event>) -> Outcome<u64> {
     let doing = |error: &std::io::Error| Why::new(&format!("starting {command:?}"), error);
     let file = OpenOptions::new().create(true).append(true).open(log).map_err(|error| doing(&error))?;
     let output = file.try_clone().map_err(|error| doing(&error))?;

@@ -7,7 +7,7 @@ use std::{
 
 /// What a line of a worker's log tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(super) enum Seen {
     /// It has committed a step in a generation.
     Committed { step: u64, generation: u64 },
     /// It has a seat.
@@ -16,7 +16,7 @@ pub enum Seen {
 
 impl Seen {
     /// What is of interest in a line, if anything is.
-    pub fn in_line(line: &str) -> Option<Self> {
+    pub(super) fn in_line(line: &str) -> Option<Self> {
         if let Some((_, rest)) = line.split_once("committed step ") {
             let [step, generation] = numbers(rest)?;
             return Some(Self::Committed { step, generation });
@@ -35,18 +35,18 @@ fn numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
 
 /// A step's first commit by any rank of a generation, in time since the run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commit {
+pub(super) struct Commit {
     /// When.
-    pub at: Duration,
+    pub(super) at: Duration,
     /// Committed updates.
-    pub step: u64,
+    pub(super) step: u64,
     /// In which generation.
-    pub generation: u64,
+    pub(super) generation: u64,
 }
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(super) struct Watch {
     commits: Vec<Commit>,
     /// Steps and generations of them.
     known: HashSet<(u64, u64)>,
@@ -59,7 +59,7 @@ pub struct Watch {
 
 impl Watch {
     /// A process said something.
-    pub fn note(&mut self, pid: u64, at: Duration, seen: Seen) {
+    pub(super) fn note(&mut self, pid: u64, at: Duration, seen: Seen) {
         match seen {
             Seen::Seated { rank, world, generation } => {
                 self.seats.insert(pid, (generation, rank, world));
@@ -75,27 +75,27 @@ impl Watch {
     }
 
     /// A process ended.
-    pub fn ended(&mut self, pid: u64) {
+    pub(super) fn ended(&mut self, pid: u64) {
         self.seats.remove(&pid);
     }
 
     /// The commits so far, in the order in which they came.
-    pub fn commits(&self) -> &[Commit] {
+    pub(super) fn commits(&self) -> &[Commit] {
         &self.commits
     }
 
     /// The newest step, 0 before the first.
-    pub fn step(&self) -> u64 {
+    pub(super) fn step(&self) -> u64 {
         self.step
     }
 
     /// The newest generation that anybody told of.
-    pub fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// The processes of the newest generation that are there, by rank.
-    pub fn seated(&self) -> Vec<u64> {
+    pub(super) fn seated(&self) -> Vec<u64> {
         let newest = self.generation;
         let of_newest = self.seats.iter().filter(|(_, seat)| seat.0 == newest);
         let by_rank: BTreeMap<u64, u64> = of_newest.map(|(pid, seat)| (seat.1, *pid)).collect();
@@ -103,7 +103,7 @@ impl Watch {
     }
 
     /// Whether all ranks of the newest generation are there, at least `wanted`, and it has committed a step after `since`.
-    pub fn is_whole(&self, wanted: usize, since: Duration) -> bool {
+    pub(super) fn is_whole(&self, wanted: usize, since: Duration) -> bool {
         let newest = self.generation;
         let seated = self.seated();
         let world = seated.first().and_then(|pid| self.seats.get(pid)).map_or(0, |seat| seat.2);
@@ -114,20 +114,20 @@ impl Watch {
 
 /// What a fault cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
+pub(super) struct Cost {
     /// From the fault to the first commit that shows that training goes on, less an ordinary step: in a newer generation if one followed, else of a
     /// newer step. A step that was past its vote and is committed by the survivors right after the fault does not count as recovery.
-    pub recovery: Option<Duration>,
+    pub(super) recovery: Option<Duration>,
     /// The longest time without a commit from the fault on, less an ordinary step.
-    pub pause: Duration,
+    pub(super) pause: Duration,
     /// Steps that had been committed and were made again.
-    pub redone: u64,
+    pub(super) redone: u64,
     /// Generations that began.
-    pub generations: u64,
+    pub(super) generations: u64,
 }
 
 /// What a fault at `at` cost until `until`.
-pub fn cost(commits: &[Commit], at: Duration, until: Duration, ordinary: Duration) -> Cost {
+pub(super) fn cost(commits: &[Commit], at: Duration, until: Duration, ordinary: Duration) -> Cost {
     let before = commits.iter().filter(|commit| commit.at < at);
     let (mut high, generation) =
         before.fold((0, 0), |high, commit| (high.0.max(commit.step), high.1.max(commit.generation)));
@@ -154,14 +154,14 @@ pub fn cost(commits: &[Commit], at: Duration, until: Duration, ordinary: Duratio
 }
 
 /// The time of an ordinary step: the median between two commits of one generation.
-pub fn ordinary(commits: &[Commit]) -> Duration {
+pub(super) fn ordinary(commits: &[Commit]) -> Duration {
     let pairs = commits.iter().zip(commits.iter().skip(1));
     let same = pairs.filter(|(one, next)| one.generation == next.generation);
     percentile(&same.map(|(one, next)| next.at.saturating_sub(one.at)).collect::<Vec<_>>(), 0.5)
 }
 
 /// The smallest of `times` that at least a `share` of them do not exceed (nearest rank); zero of none.
-pub fn percentile(times: &[Duration], share: f64) -> Duration {
+pub(super) fn percentile(times: &[Duration], share: f64) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let rank = (share * sorted.len() as f64).ceil() as usize;
