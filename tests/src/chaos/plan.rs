@@ -91,6 +91,11 @@ impl Fault {
         )
     }
 
+    /// Whether it takes workers away at once.
+    pub(super) fn takes_away(self) -> bool {
+        matches!(self, Self::KillWorker | Self::KillBoth | Self::KillWorkers | Self::KillAll | Self::StopLong)
+    }
+
     /// How often it comes, against the others.
     fn weight(self) -> u64 {
         match self {
