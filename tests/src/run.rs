@@ -52,21 +52,35 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Draws a dataset of 96 pairs and trains its vocabulary.
+    /// A dataset of 96 pairs and its vocabulary.
     ///
     /// # Panics
     /// When that does not work: nothing else would.
     pub fn new() -> Self {
+        Self::drawn(96)
+    }
+
+    /// Draws a dataset of so many pairs and trains its vocabulary.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn drawn(pairs: u32) -> Self {
         let Ok(folder) = tempfile::tempdir() else { panic!("no temporary folder") };
         let place = Self { folder, vocabulary: 0 };
-        let (data, words) = (place.path("data"), place.path("vocab.txt"));
-        let made =
-            tandem(&["data", "synth", "--pairs", "96", "--size", "32", "--group-rows", "12", "--out", &data]);
+        let (data, words, pairs) = (place.path("data"), place.path("vocab.txt"), pairs.to_string());
+        let synth =
+            ["data", "synth", "--pairs", &pairs, "--size", "32", "--group-rows", "12", "--out", &data];
+        let made = tandem(&synth);
         assert_eq!(made.code, Some(0), "{made:?}");
         let trained = tandem(&["data", "tokenizer", &data, "--size", "150", "--out", &words]);
         assert_eq!(trained.code, Some(0), "{trained:?}");
         let vocabulary = fs::read_to_string(&words).unwrap_or_default().lines().count();
         Self { vocabulary, ..place }
+    }
+
+    /// Whether the folder stays when this goes.
+    pub fn keep(&mut self, keep: bool) {
+        self.folder.disable_cleanup(keep);
     }
 
     /// A path in the folder.
