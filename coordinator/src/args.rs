@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[command(
     name = "tandem",
     version,
-    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written, 75 stopped by request after a checkpoint, 76 a worker was lost, 78 no such device."
+    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written, 75 stopped by request after a checkpoint, 76 a worker was lost, 77 another coordinator has taken over (do not start this one again), 78 no such device."
 )]
 pub struct Args {
     /// What to do.

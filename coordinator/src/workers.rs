@@ -242,4 +242,45 @@ mod tests {
         assert!(exit == Exit::Lost && how.contains("signal 9"), "{how}");
         assert_eq!(told(ExitStatus::from_raw(6)), (Exit::Lost, "was ended by signal 6".into()));
     }
+
+    /// A process that looks like a worker and only sleeps.
+    fn sleeper() -> Child {
+        let mut command = Command::new("sleep");
+        command.arg0("tandem-worker").arg("600").stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_worker_of_another_program_is_seen_to_end_and_can_be_killed() {
+        let fate = watch::Sender::new(Fate::Run);
+        let (mut first, mut second) = (sleeper(), sleeper());
+        let (one, two) = (first.id().unwrap(), second.id().unwrap());
+        while !(is_worker(one) && is_worker(two)) {
+            tokio::task::yield_now().await;
+        }
+        assert!(!is_worker(std::process::id()), "this is a test");
+        let watched = tokio::spawn(watch_from_afar(4, one, fate.subscribe()));
+        first.start_kill().unwrap();
+        let Ended { slot, pid, exit, .. } = watched.await.unwrap();
+        assert_eq!((slot, pid, exit), (4, one, Exit::Lost));
+        let watched = tokio::spawn(watch_from_afar(5, two, fate.subscribe()));
+        fate.send_replace(Fate::Kill);
+        assert_eq!(watched.await.unwrap().exit, Exit::Done);
+        assert_eq!(second.wait().await.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn workers_that_are_released_live_on_and_others_are_not_started_after_the_end() {
+        let fate = watch::Sender::new(Fate::Close);
+        let child = sleeper();
+        let pid = child.id().unwrap();
+        let watched = tokio::spawn(watch_over(0, child, fate.subscribe()));
+        let (program, url, logs) = (PathBuf::from("sleep"), String::new(), PathBuf::new());
+        let mut workers = Workers { program, url, logs, watched: JoinSet::new(), fate };
+        workers.start(1, false, Duration::from_secs(600));
+        assert_eq!(workers.next_end().await.unwrap().exit, Exit::Stopped);
+        workers.release().await;
+        assert_eq!(watched.await.unwrap().exit, Exit::Done);
+        assert!(is_worker(pid));
+        end(pid);
+    }
 }

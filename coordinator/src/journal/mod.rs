@@ -77,7 +77,7 @@ impl JournalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Fenced { .. } => Exit::Lost,
+            Self::Fenced { .. } => Exit::Fenced,
             Self::Damaged { .. } | Self::Version { .. } | Self::Missing { .. } => Exit::Data,
             Self::Backwards(_) => Exit::Internal,
         }
