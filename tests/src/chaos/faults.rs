@@ -60,6 +60,10 @@ impl Field<'_> {
                 self.fleet.signal("STOP", &victim);
                 mends.extend(victim.iter().map(|pid| Mend::Continue(*pid)));
             }
+            Fault::StopCoordinator => {
+                self.fleet.signal("STOP", &coordinator);
+                mends.extend(coordinator.iter().map(|pid| Mend::Continue(*pid)));
+            }
             Fault::Drain => self.fleet.signal("TERM", &victim),
             Fault::Join => {
                 self.fleet.join();
@@ -84,7 +88,7 @@ impl Field<'_> {
             }
         }
         match strike.fault {
-            Fault::KillCoordinator => {
+            Fault::KillCoordinator | Fault::StopCoordinator => {
                 whom = if coordinator.is_empty() { String::new() } else { "coordinator".into() }
             }
             Fault::KillBoth => whom.push_str(" and coordinator"),

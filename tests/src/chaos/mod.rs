@@ -154,8 +154,7 @@ impl Trial {
             return Ok((struck, wrong));
         }
         let begin = self.fleet.now();
-        let strikes: Vec<Strike> = plan(options.seed, &faults).take(options.strikes).collect();
-        for (number, strike) in strikes.iter().enumerate() {
+        for (number, strike) in plan(options.seed, &faults).take(options.strikes).enumerate() {
             if !strike.overlaps && !self.recovers(self.fleet.now())? {
                 wrong.push(stuck(struck.last()));
                 break;
@@ -167,14 +166,14 @@ impl Trial {
             self.fleet.stay_away(strike.absence);
             let at = self.fleet.now();
             let seated = self.watch.seated();
-            let (whom, mends) = self.field().strike(strike, &seated)?;
+            let (whom, mends) = self.field().strike(&strike, &seated)?;
             if whom.is_empty() {
                 // Those whom it would hit are away.
                 continue;
             }
             self.mends.extend(mends.into_iter().map(|mend| (at + strike.lasts, mend)));
-            eprintln!("{}", announced(number, strike, &whom, at, &self.watch));
-            struck.push(Struck { strike: *strike, whom, at });
+            eprintln!("{}", announced(number, &strike, &whom, at, &self.watch));
+            struck.push(Struck { strike, whom, at });
         }
         if wrong.is_empty() && !self.recovers(self.fleet.now())? {
             wrong.push(stuck(struck.last()));
