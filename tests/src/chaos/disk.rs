@@ -9,6 +9,8 @@ use std::{
 
 /// Its size. The file has holes, so it takes what is used.
 const SIZE: u64 = 1 << 30;
+/// What the names of the files begin with; the process follows.
+const NAME: &str = "disk-of-";
 /// What is written when no more of it is free in one piece.
 const BLOCK: [u8; 4096] = [0; 4096];
 
@@ -24,7 +26,8 @@ impl Disk {
     /// # Errors
     /// No loop device, no ext4, no right to mount.
     pub(super) fn mount(folder: &Path) -> Outcome<Self> {
-        let image = folder.with_extension("disk");
+        sweep();
+        let image = folder.with_file_name(format!("{NAME}{}", std::process::id()));
         let (image_name, name) = (image.display().to_string(), folder.display().to_string());
         let made =
             File::create(&image).and_then(|file| file.set_len(SIZE)).and_then(|()| fs::create_dir(folder));
@@ -79,6 +82,17 @@ impl Disk {
 
     fn filler(&self) -> PathBuf {
         self.folder.join("filler")
+    }
+}
+
+/// Takes away what a harness that was killed has left mounted.
+fn sweep() {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for (image, folder) in mounts.lines().filter_map(|line| line.split_once(' ')) {
+        let pid = Path::new(image).file_name().and_then(|name| name.to_str()?.strip_prefix(NAME));
+        if pid.and_then(|pid| pid.parse().ok()).is_some_and(|pid| !crate::run::alive(pid)) {
+            let _ = run("umount", &["--lazy", folder.split(' ').next().unwrap_or_default()]);
+        }
     }
 }
 

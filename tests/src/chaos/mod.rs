@@ -163,6 +163,11 @@ impl Trial {
             if self.fleet.now() - begin > options.time {
                 break;
             }
+            let disk = matches!(strike.fault, Fault::DiskFull | Fault::DiskStalls);
+            if disk && self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Empty | Mend::Thaw)) {
+                // A disk that does not answer can be neither filled nor freed, also not from here.
+                continue;
+            }
             self.fleet.stay_away(strike.absence);
             let at = self.fleet.now();
             let seated = self.watch.seated();
