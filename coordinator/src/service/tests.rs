@@ -61,8 +61,14 @@ async fn serve() -> Run {
     let past = Past { epoch: journal.epoch(), ..Past::default() };
     let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
     let recorder = Recorder::open(output.path().into(), Generation(G), None).unwrap();
-    let handout =
-        Handout { run: "r".into(), config: "c".into(), config_hash: "h".into(), heartbeat_ms: 100, batch: 8 };
+    let handout = Handout {
+        run: "r".into(),
+        config: "c".into(),
+        config_hash: "h".into(),
+        heartbeat_ms: 100,
+        batch: 8,
+        patience: Duration::ZERO,
+    };
     let folder = store.below(checkpoint::FOLDER);
     let checkpoints = Checkpoints::new(&store, identity, &CheckpointSection::default());
     store.below(ledger::FOLDER).put("s", vec![1; 5]).await.unwrap();
