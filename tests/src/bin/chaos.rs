@@ -35,7 +35,7 @@ struct Trial {
     /// Workers that the run wants; there is a spare, and at times one more
     #[arg(long, default_value_t = 3)]
     workers: usize,
-    /// Only these faults: kill-worker, kill-coordinator, kill-both, kill-workers, kill-all, stop-briefly, stop-long, drain, join, and with root cut-coordinator, cut-peers, cut-all, delay, disk-full, disk-stalls
+    /// Only these faults: kill-worker, kill-coordinator, kill-both, kill-workers, kill-all, stop-briefly, stop-long, stop-coordinator, drain, join, and with root cut-coordinator, cut-peers, cut-all, delay, disk-full, disk-stalls
     #[arg(long, value_delimiter = ',', value_parser = fault)]
     faults: Vec<Fault>,
     /// Keeps the folder of the run also when everything holds

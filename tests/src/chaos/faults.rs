@@ -36,7 +36,7 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Strikes; says whom, and what ends it. Those who can be hit are `seated`, by rank, or else all workers.
+    /// Strikes; says whom, nobody if all of them are away, and what ends it. Those who can be hit are `seated`, by rank, or else all workers.
     ///
     /// # Errors
     /// The system does not do it.
@@ -53,12 +53,16 @@ impl Field<'_> {
         match strike.fault {
             Fault::KillWorker => self.fleet.signal("KILL", &victim),
             Fault::KillCoordinator => self.fleet.signal("KILL", &coordinator),
-            Fault::KillBoth => self.fleet.signal("KILL", &[victim, coordinator].concat()),
+            Fault::KillBoth => self.fleet.signal("KILL", &[&victim[..], &coordinator].concat()),
             Fault::KillWorkers => self.fleet.signal("KILL", &workers),
-            Fault::KillAll => self.fleet.signal("KILL", &[workers, coordinator].concat()),
+            Fault::KillAll => self.fleet.signal("KILL", &[&workers[..], &coordinator].concat()),
             Fault::StopBriefly | Fault::StopLong => {
                 self.fleet.signal("STOP", &victim);
                 mends.extend(victim.iter().map(|pid| Mend::Continue(*pid)));
+            }
+            Fault::StopCoordinator => {
+                self.fleet.signal("STOP", &coordinator);
+                mends.extend(coordinator.iter().map(|pid| Mend::Continue(*pid)));
             }
             Fault::Drain => self.fleet.signal("TERM", &victim),
             Fault::Join => {
@@ -84,11 +88,14 @@ impl Field<'_> {
             }
         }
         match strike.fault {
-            Fault::KillCoordinator => whom = "coordinator".into(),
-            Fault::KillBoth => whom.push_str(" and coordinator"),
-            Fault::KillWorkers | Fault::KillAll | Fault::Join | Fault::DiskFull | Fault::DiskStalls => {
-                whom.clear()
+            Fault::KillCoordinator | Fault::StopCoordinator => {
+                whom = if coordinator.is_empty() { String::new() } else { "coordinator".into() }
             }
+            Fault::KillBoth => whom.push_str(" and coordinator"),
+            Fault::KillWorkers => whom = format!("{} workers", workers.len()),
+            Fault::KillAll => whom = format!("{} workers and coordinator", workers.len()),
+            Fault::Join => whom = "one more".into(),
+            Fault::DiskFull | Fault::DiskStalls => whom = "the output".into(),
             _ => {}
         }
         Ok((whom, mends))

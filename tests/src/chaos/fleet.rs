@@ -230,6 +230,11 @@ impl Fleet {
         self.slots.iter().filter(|slot| slot.pid().is_some()).map(|slot| slot.name.clone()).collect()
     }
 
+    /// Whether all are there that should be.
+    pub(super) fn is_complete(&self) -> bool {
+        self.slots.iter().all(|slot| !matches!(slot.life, Life::Due(_)))
+    }
+
     /// The exit code of the coordinator that ended last.
     pub(super) fn last_code(&self) -> Option<i32> {
         self.last_code

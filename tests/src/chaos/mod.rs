@@ -154,8 +154,7 @@ impl Trial {
             return Ok((struck, wrong));
         }
         let begin = self.fleet.now();
-        let strikes: Vec<Strike> = plan(options.seed, &faults).take(options.strikes).collect();
-        for (number, strike) in strikes.iter().enumerate() {
+        for (number, strike) in plan(options.seed, &faults).take(options.strikes).enumerate() {
             if !strike.overlaps && !self.recovers(self.fleet.now())? {
                 wrong.push(stuck(struck.last()));
                 break;
@@ -167,10 +166,14 @@ impl Trial {
             self.fleet.stay_away(strike.absence);
             let at = self.fleet.now();
             let seated = self.watch.seated();
-            let (whom, mends) = self.field().strike(strike, &seated)?;
+            let (whom, mends) = self.field().strike(&strike, &seated)?;
+            if whom.is_empty() {
+                // Those whom it would hit are away.
+                continue;
+            }
             self.mends.extend(mends.into_iter().map(|mend| (at + strike.lasts, mend)));
-            eprintln!("{}", announced(number, strike, &whom, at, &self.watch));
-            struck.push(Struck { strike: *strike, whom, at });
+            eprintln!("{}", announced(number, &strike, &whom, at, &self.watch));
+            struck.push(Struck { strike, whom, at });
         }
         if wrong.is_empty() && !self.recovers(self.fleet.now())? {
             wrong.push(stuck(struck.last()));
@@ -216,7 +219,7 @@ impl Trial {
         loop {
             if !self.mends.is_empty() {
                 (since, waited) = (self.fleet.now(), Instant::now());
-            } else if self.watch.is_whole(self.wanted, since) {
+            } else if self.watch.is_whole(self.wanted, since) && self.fleet.coordinator().is_some() {
                 return Ok(true);
             } else if waited.elapsed() > PATIENCE {
                 return Ok(false);
@@ -232,11 +235,23 @@ impl Trial {
             format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code)
         });
         let mut wrong: Vec<String> = told.collect();
+        // All are there, so that none comes to a run that is over.
+        let begin = Instant::now();
+        while !self.fleet.is_complete() && begin.elapsed() < PATIENCE {
+            self.pass(LOOK)?;
+        }
         self.fleet.let_go();
         let url = format!("http://{}", self.hosts.coordinator());
-        let mut stop = self.hosts.command(Host::Hub, &program("tandem"));
-        let stopped = stop.args(["stop", "--coordinator", &url]).output();
-        let stopped = Told::from(stopped.map_err(|error| Why::new("tandem stop", &error))?);
+        let stop = || -> Outcome<Told> {
+            let mut stop = self.hosts.command(Host::Hub, &program("tandem"));
+            let stopped = stop.args(["stop", "--coordinator", &url]).output();
+            stopped.map(Told::from).map_err(|error| Why::new("tandem stop", &error))
+        };
+        let mut stopped = stop()?;
+        while stopped.code == Some(69) && begin.elapsed() < PATIENCE {
+            // It has only just started.
+            stopped = stop()?;
+        }
         if stopped.code != Some(0) {
             wrong.push(format!("the run can't be stopped: {stopped:?}"));
         }
@@ -280,7 +295,7 @@ impl Trial {
 /// Whether a process may end by itself: on a full disk the run does, and starts again.
 fn excused(struck: &[Struck], end: &OwnEnd) -> bool {
     let last = struck.iter().rfind(|one| one.at <= end.at);
-    last.is_some_and(|one| one.strike.fault == Fault::DiskFull) && matches!(end.code, Some(74 | 76))
+    last.is_some_and(|one| one.strike.fault == Fault::DiskFull) && matches!(end.code, Some(69 | 74 | 76))
 }
 
 fn stuck(last: Option<&Struck>) -> String {

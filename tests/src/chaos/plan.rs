@@ -19,6 +19,8 @@ pub enum Fault {
     StopBriefly,
     /// SIGSTOP of a worker until long after it counts as lost.
     StopLong,
+    /// SIGSTOP of the coordinator.
+    StopCoordinator,
     /// SIGTERM of a worker.
     Drain,
     /// One worker more than wanted, for a while.
@@ -39,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     /// All.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KillWorker,
         Self::KillCoordinator,
         Self::KillBoth,
@@ -47,6 +49,7 @@ impl Fault {
         Self::KillAll,
         Self::StopBriefly,
         Self::StopLong,
+        Self::StopCoordinator,
         Self::Drain,
         Self::Join,
         Self::CutCoordinator,
@@ -67,6 +70,7 @@ impl Fault {
             Self::KillAll => "kill-all",
             Self::StopBriefly => "stop-briefly",
             Self::StopLong => "stop-long",
+            Self::StopCoordinator => "stop-coordinator",
             Self::Drain => "drain",
             Self::Join => "join",
             Self::CutCoordinator => "cut-coordinator",
@@ -91,6 +95,11 @@ impl Fault {
         )
     }
 
+    /// Whether it takes workers away at once.
+    pub(super) fn takes_away(self) -> bool {
+        matches!(self, Self::KillWorker | Self::KillBoth | Self::KillWorkers | Self::KillAll | Self::StopLong)
+    }
+
     /// How often it comes, against the others.
     fn weight(self) -> u64 {
         match self {
@@ -106,7 +115,7 @@ impl Fault {
         match self {
             Self::StopBriefly => (100, 1_000),
             Self::StopLong => (2_600, 5_000),
-            Self::CutCoordinator | Self::CutPeers | Self::CutAll => (300, 6_000),
+            Self::StopCoordinator | Self::CutCoordinator | Self::CutPeers | Self::CutAll => (300, 6_000),
             Self::Delay => (1_000, 4_000),
             Self::DiskFull | Self::DiskStalls => (1_000, 6_000),
             Self::Join => (4_000, 8_000),

@@ -52,7 +52,7 @@ impl Report {
             let until = next.map_or(trial.fleet.now(), |next| next.at);
             let together = one.strike.overlaps || next.is_some_and(|next| next.strike.overlaps);
             let name = if together { "two at a time" } else { one.strike.fault.name() };
-            let cost = cost(commits, one.at, until, ordinary);
+            let cost = cost(commits, one.at, until, ordinary, one.strike.fault.takes_away());
             match rows.iter_mut().find(|row| row.name == name) {
                 Some(row) => row.costs.push(cost),
                 None => rows.push(Row { name, costs: vec![cost] }),
@@ -158,7 +158,7 @@ impl Report {
         let Verdict { lost, repeated, apart, .. } = self.verdict;
         let _ = writeln!(
             text,
-            "\nrecovery: from the fault to the first step committed after it, in a newer generation where one followed, less an ordinary step: p50, p99, max\npause: the longest time without a commit until the next fault, less an ordinary step: p50, max\nredone: steps that had been committed and were made again"
+            "\nrecovery (p50, p99, max): where a worker is gone at once, from then to the first commit of the next generation; else the longest pause; less an ordinary step\npause (p50, max): the longest time without a commit until the next fault, less an ordinary step\nredone: steps that had been committed and were made again"
         );
         let _ = writeln!(
             text,

@@ -115,8 +115,9 @@ impl Watch {
 /// What a fault cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Cost {
-    /// From the fault to the first commit that shows that training goes on, less an ordinary step: in a newer generation if one followed, else of a
-    /// newer step. A step that was past its vote and is committed by the survivors right after the fault does not count as recovery.
+    /// Of a fault that takes a worker away at once: from then to the first commit that shows that training goes on, in a newer
+    /// generation if one followed, else of a newer step. A step that was past its vote, and is committed by the survivors right after
+    /// the fault, is no recovery. Of other faults: the `pause`. Less an ordinary step; none if nothing came.
     pub(super) recovery: Option<Duration>,
     /// The longest time without a commit from the fault on, less an ordinary step.
     pub(super) pause: Duration,
@@ -126,8 +127,14 @@ pub(super) struct Cost {
     pub(super) generations: u64,
 }
 
-/// What a fault at `at` cost until `until`.
-pub(super) fn cost(commits: &[Commit], at: Duration, until: Duration, ordinary: Duration) -> Cost {
+/// What a fault at `at` cost until `until`, if it took a worker `away` or not.
+pub(super) fn cost(
+    commits: &[Commit],
+    at: Duration,
+    until: Duration,
+    ordinary: Duration,
+    away: bool,
+) -> Cost {
     let before = commits.iter().filter(|commit| commit.at < at);
     let (mut high, generation) =
         before.fold((0, 0), |high, commit| (high.0.max(commit.step), high.1.max(commit.generation)));
@@ -136,11 +143,9 @@ pub(super) fn cost(commits: &[Commit], at: Duration, until: Duration, ordinary: 
     let next = newer.or_else(|| after.iter().find(|commit| commit.step > high));
     let times = std::iter::once(at).chain(after.iter().map(|commit| commit.at));
     let gaps = times.clone().zip(times.skip(1)).map(|(from, to)| to.saturating_sub(from));
-    let mut cost = Cost {
-        recovery: next.map(|commit| (commit.at - at).saturating_sub(ordinary)),
-        pause: gaps.max().unwrap_or(until.saturating_sub(at)).saturating_sub(ordinary),
-        ..Cost::default()
-    };
+    let pause = gaps.max().unwrap_or(until.saturating_sub(at)).saturating_sub(ordinary);
+    let recovery = |commit: &&Commit| if away { (commit.at - at).saturating_sub(ordinary) } else { pause };
+    let mut cost = Cost { recovery: next.map(recovery), pause, ..Cost::default() };
     let mut newest = generation;
     for commit in after {
         if commit.generation > newest {
@@ -199,24 +204,26 @@ mod tests {
     fn recovery_is_from_the_death_to_the_next_generation_less_a_step() {
         // A death at 105; the step in flight is committed at 110, by who survives.
         let seen = commits(&[(80, 1, 1), (90, 2, 1), (100, 3, 1), (110, 4, 1), (610, 5, 2), (620, 6, 2)]);
-        let cost = cost(&seen, ms(105), ms(1_000), ms(10));
+        let cost = cost(&seen, ms(105), ms(1_000), ms(10), true);
         assert_eq!((cost.recovery, cost.pause), (Some(ms(495)), ms(490)));
         assert_eq!((cost.redone, cost.generations), (0, 1));
+        let asked = super::cost(&seen, ms(105), ms(1_000), ms(10), false);
+        assert_eq!(asked.recovery, Some(ms(490)), "nobody was missing before the generation ended");
     }
 
     #[test]
     fn without_a_new_generation_it_is_to_the_next_step() {
         let seen = commits(&[(90, 2, 1), (100, 3, 1), (125, 4, 1), (325, 5, 1), (335, 6, 1)]);
-        let cost = cost(&seen, ms(105), ms(1_000), ms(10));
+        let cost = cost(&seen, ms(105), ms(1_000), ms(10), true);
         assert_eq!((cost.recovery, cost.pause), (Some(ms(10)), ms(190)));
-        let none = super::cost(&seen, ms(340), ms(1_000), ms(10));
+        let none = super::cost(&seen, ms(340), ms(1_000), ms(10), true);
         assert_eq!((none.recovery, none.pause), (None, ms(650)), "nothing came before the next fault");
     }
 
     #[test]
     fn steps_that_are_committed_again_are_counted() {
         let seen = commits(&[(90, 8, 1), (100, 9, 1), (3_000, 5, 2), (3_010, 6, 2), (5_000, 4, 3)]);
-        let cost = cost(&seen, ms(105), ms(9_000), ms(10));
+        let cost = cost(&seen, ms(105), ms(9_000), ms(10), true);
         assert_eq!((cost.redone, cost.generations), (5 + 6, 2));
     }
 
