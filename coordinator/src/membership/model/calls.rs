@@ -1,0 +1,168 @@
+//! What workers and coordinators tell each other.
+
+use super::{
+    Broken, Defect, Rules, World,
+    coordinator::{Told, What},
+    group::{Group, Rank},
+    worker::{Life, Orders, Stage, Worker},
+};
+use proto::Exit;
+
+impl World {
+    /// A process registers, or does so again.
+    pub(super) fn join(&mut self, place: usize) {
+        let Some(epoch) = self.reach(place) else { return };
+        let pid = self.workers[place].pid;
+        let joined = self.coordinators.get_mut(&epoch).map(|it| it.change(|it| it.join(pid)));
+        self.forget_told(place);
+        match joined {
+            Some(Ok(member)) => self.workers[place].change(|worker| {
+                (worker.member, worker.refused, worker.link) = (Some(member), false, epoch);
+                worker.orders = Orders::default();
+            }),
+            Some(Err(_)) => self.part_with(place, Life::Left),
+            None => {}
+        }
+    }
+
+    /// A heartbeat and what follows from it, with its answer if that is `heard`.
+    pub(super) fn beat(&mut self, place: usize, heard: bool, rules: &Rules) {
+        let (Some(epoch), Some(beat)) = (self.reach(place), self.workers[place].beat()) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&epoch) else { return };
+        let answer = coordinator.change(|it| it.beat(beat));
+        if !heard {
+            return;
+        }
+        if self.workers[place].link != epoch {
+            self.workers[place].change(|worker| worker.link = epoch);
+        }
+        match answer {
+            Ok(told) => self.hear(place, told, rules),
+            Err(_) => {
+                self.workers[place].change(|worker| worker.refused = true);
+                self.forget_told(place);
+                self.sever_own(place);
+            }
+        }
+    }
+
+    /// The stream tells the directive of now.
+    pub(super) fn listen(&mut self, place: usize, rules: &Rules) {
+        let told = self.directive(place);
+        if let Some(told) = told {
+            self.hear(place, told, rules);
+        }
+    }
+
+    pub(super) fn directive(&self, place: usize) -> Option<Told> {
+        let (epoch, member) = (self.reach(place)?, self.workers[place].member?);
+        self.coordinators.get(&epoch)?.told(member)
+    }
+
+    /// A directive counts unless a later one came before it.
+    fn hear(&mut self, place: usize, told: Told, rules: &Rules) {
+        if !rules.has(Defect::OldDirectivesCount) {
+            self.forget_told(place);
+        }
+        self.obey(place, told);
+    }
+
+    pub(super) fn obey(&mut self, place: usize, told: Told) {
+        let Told { what, request, stop, regroup } = told;
+        let seat = match what {
+            What::Leave => return self.leave(place, Err((Exit::Stopped, String::new()))),
+            What::Sit(given) => Some(given),
+            What::Wait => None,
+        };
+        let lost = seat.as_ref().is_none_or(|given| given.generation != self.workers[place].generation);
+        let orders = Orders { seat, request, stop, regroup };
+        if self.workers[place].orders != orders {
+            self.workers[place].change(|worker| worker.orders = orders);
+        }
+        if lost {
+            self.sever_own(place);
+        }
+        self.sit(place);
+    }
+
+    /// The control thread ends the collectives of a seat that was lost.
+    fn sever_own(&mut self, place: usize) {
+        if self.workers[place].seat.as_ref().is_none_or(|seat| seat.severed) {
+            return;
+        }
+        self.workers[place].change(|worker| worker.seat.iter_mut().for_each(|seat| seat.severed = true));
+        let generation = self.workers[place].generation;
+        self.break_group(generation);
+    }
+
+    /// Takes the seat that it was told of, if it has none, and goes to where the ranks meet, if they may.
+    pub(super) fn sit(&mut self, place: usize) {
+        let before = self.workers[place].generation;
+        let wants = |worker: &Worker| {
+            let seat = worker.orders.seat.as_ref();
+            worker.seat.is_none() && !worker.refused && seat.is_some_and(|given| given.generation > before)
+        };
+        if !wants(&self.workers[place]) {
+            return;
+        }
+        self.workers[place].change(Worker::sit);
+        let (worker, open) = (&self.workers[place], self.reach(place).and_then(|epoch| self.coordinators.get(&epoch)));
+        let (Some(seat), generation, pid) = (worker.seat.clone(), worker.generation, worker.pid) else { return };
+        if worker.cut || open.is_none_or(|coordinator| coordinator.open != Some(generation)) {
+            return;
+        }
+        let held = worker.holding.held();
+        self.workers[place].change(|worker| worker.seat.iter_mut().for_each(|seat| seat.count = 1));
+        self.groups.change(|groups| {
+            let group = groups.entry(generation).or_insert_with(|| Group::new(seat.given.world));
+            if let Some(free) = group.ranks.get_mut(seat.given.rank as usize) {
+                *free = Some(Rank { pid, count: 1, stage: Stage::Meet, held, sum: 0 });
+            }
+        });
+    }
+
+    /// A part is reported. One that nobody wants any more is given up; one of the last checkpoint is told again until that is committed.
+    pub(super) fn report(&mut self, place: usize, rules: &Rules) -> Result<(), Broken> {
+        let (Some(epoch), Some(member)) = (self.reach(place), self.workers[place].member) else { return Ok(()) };
+        let (Some(part), Some(coordinator)) =
+            (self.workers[place].outbox.first().cloned(), self.coordinators.get_mut(&epoch))
+        else {
+            return Ok(());
+        };
+        let again = part.last && !rules.has(Defect::TheLastPartIsReportedOnce);
+        let committed = coordinator.change(|it| it.report(member, part, rules))?;
+        if committed != Some(false) || !again {
+            self.workers[place].change(|worker| worker.outbox.remove(0));
+        }
+        Ok(())
+    }
+
+    /// A worker goes for good, and says so if it is heard.
+    pub(super) fn leave(&mut self, place: usize, end: crate::membership::Goodbye) {
+        let (epoch, member) = (self.reach(place), self.workers[place].member);
+        let heard = self.workers[place].speaks();
+        if let (Some(epoch), Some(member), true) = (epoch, member, heard)
+            && let Some(coordinator) = self.coordinators.get_mut(&epoch)
+        {
+            coordinator.change(|it| it.decide(|membership| drop(membership.leave(member, end, super::coordinator::NOW))));
+        }
+        self.part_with(place, Life::Left);
+    }
+
+    /// A process is no more.
+    pub(super) fn part_with(&mut self, place: usize, life: Life) {
+        let (generation, seated) = (self.workers[place].generation, self.workers[place].seat.is_some());
+        self.workers[place].change(|worker| *worker = worker.ended(life));
+        self.forget_told(place);
+        if seated {
+            self.break_group(generation);
+            self.close_empty(generation);
+        }
+    }
+
+    pub(super) fn forget_told(&mut self, place: usize) {
+        if self.late.told.as_ref().is_some_and(|(of, ..)| *of == place) {
+            self.late.change(|late| late.told = None);
+        }
+    }
+}

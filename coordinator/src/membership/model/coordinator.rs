@@ -1,0 +1,242 @@
+//! A coordinator: the real [`Membership`] with what its adapters do around it, and what outlives it in the object store.
+
+use super::{
+    Defect, Rules,
+    worker::{Entry, Lineage, Part},
+};
+use crate::membership::{Beat, MemberId, Membership, Past, Refusal, Seat, Stage, Stream};
+use proto::{Generation, GlobalStep, v1, v1::directive::Kind};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// The time of all events. Silence and the end of a wait are events of their own.
+pub(super) const NOW: Duration = Duration::from_secs(1000);
+
+/// A place in a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Given {
+    pub(super) generation: Generation,
+    pub(super) rank: u32,
+    pub(super) world: u32,
+    pub(super) resume: GlobalStep,
+    pub(super) answered: u64,
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Told {
+    pub(super) what: What,
+    pub(super) request: u64,
+    pub(super) stop: Option<bool>,
+    pub(super) regroup: bool,
+}
+
+/// What it has to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum What {
+    Sit(Given),
+    Wait,
+    /// The run is over, or goes on without it.
+    Leave,
+}
+
+impl Told {
+    fn of(directive: v1::Directive) -> Self {
+        let v1::Directive { kind, checkpoint_request: request, stop, regroup, .. } = directive;
+        let what = match kind {
+            Some(Kind::Assignment(a)) => What::Sit(Given {
+                generation: Generation(a.generation),
+                rank: a.rank,
+                world: a.world_size,
+                resume: GlobalStep(a.resume_step),
+                answered: a.checkpoint_request,
+            }),
+            Some(Kind::Abort(_) | Kind::Dismiss(_)) => What::Leave,
+            Some(Kind::Wait(_)) | None => What::Wait,
+        };
+        Self { what, request, stop: stop.map(|stop| stop.checkpoint), regroup }
+    }
+}
+
+/// A checkpoint in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Checkpoint {
+    pub(super) generation: Generation,
+    pub(super) state: Lineage,
+    pub(super) ledger: Vec<Entry>,
+    pub(super) request: u64,
+}
+
+impl Checkpoint {
+    pub(super) fn step(&self) -> GlobalStep {
+        GlobalStep(self.state.len() as u64)
+    }
+}
+
+/// What is in the object store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Durable {
+    /// Of the journal: who opened it last, the newest generation with its members, and the newest checkpoint that is decided.
+    pub(super) epoch: u64,
+    pub(super) generation: Generation,
+    pub(super) seats: Vec<Seat>,
+    pub(super) decided: Option<Checkpoint>,
+    pub(super) answered: u64,
+    pub(super) ended: bool,
+    /// What a coordinator that is about to open the journal has found.
+    pub(super) looked: Option<GlobalStep>,
+    /// Those with a marker, by step.
+    pub(super) committed: BTreeMap<GlobalStep, Checkpoint>,
+}
+
+impl Durable {
+    /// Makes a marker unless there is one.
+    pub(super) fn mark(&mut self, checkpoint: &Checkpoint) {
+        self.committed.entry(checkpoint.step()).or_insert_with(|| checkpoint.clone());
+    }
+
+    pub(super) fn newest(&self) -> GlobalStep {
+        self.committed.keys().next_back().copied().unwrap_or_default()
+    }
+}
+
+/// What a coordinator is about to have in the journal or the store. It does one thing after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Writing {
+    Nothing,
+    /// The journal has the proposed generation; it has not begun.
+    Generation(Generation),
+    /// The journal has the checkpoint of which all parts are there; it has no marker.
+    Decided,
+}
+
+/// A coordinator that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Coordinator {
+    pub(super) membership: Membership,
+    pub(super) epoch: u64,
+    /// The generation whose ranks may meet.
+    pub(super) open: Option<Generation>,
+    /// Parts that were reported, by step and rank; of one generation.
+    parts: BTreeMap<GlobalStep, BTreeMap<u32, Part>>,
+    of: Generation,
+    /// All its parts are there.
+    pub(super) whole: Option<Checkpoint>,
+    pub(super) writing: Writing,
+}
+
+impl Coordinator {
+    /// Opens the journal, by what it then finds. `known` is the newest checkpoint that it knows of.
+    pub(super) fn open(durable: &mut Durable, known: GlobalStep, rules: &Rules) -> Self {
+        durable.epoch += 1;
+        let mut generation = durable.generation;
+        if rules.has(Defect::ANumberAgain) {
+            generation = Generation(generation.0.saturating_sub(1));
+        }
+        let past = Past {
+            epoch: durable.epoch,
+            generation,
+            seats: durable.seats.clone(),
+            committed: known,
+            answered: durable.answered,
+        };
+        let membership = Membership::new(rules.spec(), past, NOW);
+        let (parts, of, whole) = (BTreeMap::new(), Generation(0), None);
+        let (epoch, writing) = (durable.epoch, Writing::Nothing);
+        Self { membership, epoch, open: None, parts, of, whole, writing }
+    }
+
+    /// Lets the membership decide, and does what follows.
+    pub(super) fn decide<T>(&mut self, act: impl FnOnce(&mut Membership) -> T) -> T {
+        let it = &mut self.membership;
+        let before = it.generation;
+        let answer = act(it);
+        if it.generation != before {
+            self.open = Some(it.generation);
+        }
+        if it.verdict.is_some() || !matches!(it.stage, Stage::Together | Stage::Adopted) {
+            self.open = None;
+        }
+        // Of the reasons only that there is one counts for what comes next.
+        it.why.truncate(1);
+        it.why.iter_mut().for_each(String::clear);
+        answer
+    }
+
+    pub(super) fn join(&mut self, pid: u32) -> Result<MemberId, Refusal> {
+        self.decide(|it| it.join("", pid, false, 1, NOW))
+    }
+
+    /// The stream is opened if it is not, then comes the heartbeat.
+    pub(super) fn beat(&mut self, beat: Beat) -> Result<Told, Refusal> {
+        self.decide(|it| {
+            let id = beat.member;
+            let listens = |it: &Membership| {
+                it.members.get(&id).is_some_and(|member| matches!(member.stream, Stream::Open(_)))
+            };
+            if !listens(it) && it.attend(id, NOW).is_ok() {
+                // The number of a stream only keeps apart what the model never confuses.
+                it.members.entry(id).and_modify(|member| member.stream = Stream::Open(0));
+            }
+            it.heartbeat(beat, NOW).map(Told::of)
+        })
+    }
+
+    /// What the stream tells.
+    pub(super) fn told(&self, id: MemberId) -> Option<Told> {
+        let listens = matches!(self.membership.members.get(&id)?.stream, Stream::Open(_));
+        self.membership.directive(id).ok().filter(|_| listens).map(Told::of)
+    }
+
+    /// A member was not heard for too long.
+    pub(super) fn miss(&mut self, id: MemberId) {
+        self.decide(|it| {
+            it.members.entry(id).and_modify(|member| member.heard = Duration::ZERO);
+            it.tick(NOW);
+        });
+    }
+
+    /// Takes the report of a part; says whether it is of use and, if so, whether its checkpoint is committed.
+    pub(super) fn report(&mut self, member: MemberId, part: Part, rules: &Rules) -> Result<Option<bool>, String> {
+        let step = GlobalStep(part.state.len() as u64);
+        let rank = self.membership.rank_of(member, part.generation);
+        let fits = rank.is_ok_and(|rank| (rank.0, self.membership.world().0) == (part.rank, part.world));
+        if !fits && !rules.has(Defect::PartsOfAnyGeneration) {
+            return Ok(None);
+        }
+        if self.membership.newest_committed() >= step {
+            return Ok(Some(true));
+        }
+        if part.generation > self.of {
+            self.of = part.generation;
+            self.parts.clear();
+        }
+        let world = part.world as usize;
+        let parts = self.parts.entry(step).or_default();
+        parts.insert(part.rank, part);
+        if parts.len() < world {
+            return Ok(Some(false));
+        }
+        let parts = self.parts.remove(&step).unwrap_or_default();
+        let contents: BTreeSet<&Lineage> = parts.values().map(|part| &part.state).collect();
+        if contents.len() > 1 {
+            return Err(format!("the parts of the checkpoint of step {step} are of different states: {contents:?}"));
+        }
+        self.whole = parts.into_values().next().map(|first| {
+            let Part { generation, state, ledger, request, .. } = first;
+            Checkpoint { generation, state, ledger, request }
+        });
+        Ok(Some(false))
+    }
+
+    /// The checkpoint has its marker.
+    pub(super) fn note(&mut self) {
+        if let Some(done) = self.whole.take() {
+            let step = done.step();
+            self.parts.retain(|other, _| *other > step);
+            self.decide(|it| it.committed(step, done.request));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What may happen next without a fault, and what each event does.
+
+use super::{
+    Broken, Defect, Event, Rules, World,
+    coordinator::{Coordinator, NOW, Writing},
+    worker::{Life, Worker},
+};
+use crate::membership::{MemberId, State, Stream};
+use proto::{Generation, GlobalStep};
+
+impl World {
+    /// All that may happen without a fault. Some of it changes nothing.
+    pub(super) fn ordinary(&self, rules: &Rules) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.healing(&mut events);
+        self.coordination(rules, &mut events);
+        for (place, worker) in self.workers.iter().enumerate() {
+            self.working(place, worker, rules, &mut events);
+        }
+        let groups = self.groups.iter();
+        events.extend(groups.filter(|(of, group)| !group.broken && self.is_stuck(**of)).map(|(of, _)| Event::Expire(*of)));
+        events
+    }
+
+    /// What brings back what a fault took.
+    fn healing(&self, events: &mut Vec<Event>) {
+        for (place, worker) in self.workers.iter().enumerate() {
+            match worker.life {
+                Life::Dead => events.push(Event::Start(place)),
+                Life::Stopped => events.push(Event::Wake(place)),
+                Life::Running | Life::Left => {}
+            }
+            if worker.cut {
+                events.push(Event::Heal(place));
+            }
+        }
+        events.extend(self.late.beat.map(|_| Event::LateBeat));
+        events.extend(self.late.told.as_ref().map(|_| Event::LateDirective));
+    }
+
+    fn coordination(&self, rules: &Rules, events: &mut Vec<Event>) {
+        if self.coordinators.is_empty() && !self.durable.ended {
+            let looks = rules.has(Defect::LooksBeforeItOpens) && self.durable.looked.is_none();
+            events.push(if looks { Event::Look } else { Event::Open });
+        }
+        for (epoch, it) in &self.coordinators {
+            if self.durable.epoch > *epoch {
+                events.push(Event::Fence(*epoch));
+            }
+            let (membership, whole) = (&it.membership, it.whole.is_some());
+            match it.writing {
+                Writing::Nothing => {
+                    if whole || membership.verdict().is_some() || membership.proposal().is_some() {
+                        events.push(Event::Write(*epoch));
+                    }
+                }
+                Writing::Generation(_) | Writing::Decided => events.push(Event::Act(*epoch)),
+            }
+            if membership.deadline.is_some_and(|deadline| deadline > NOW) {
+                events.push(Event::GraceEnds(*epoch));
+            }
+            for (id, member) in &membership.members {
+                if self.is_heard(*epoch, *id) {
+                    continue;
+                }
+                if !rules.has(Defect::SilenceIsNoLoss) {
+                    events.push(Event::Miss(*epoch, *id));
+                }
+                if matches!(member.stream, Stream::Open(_)) {
+                    events.push(Event::Gone(*epoch, *id));
+                }
+            }
+        }
+    }
+
+    fn working(&self, place: usize, worker: &Worker, rules: &Rules, events: &mut Vec<Event>) {
+        if !worker.runs() {
+            return;
+        }
+        if !worker.cut && (worker.member.is_none() || worker.refused) && worker.seat.is_none() {
+            events.push(Event::Join(place));
+        }
+        if worker.speaks() {
+            events.extend([Event::Beat(place), Event::Hear(place)]);
+            let busy = |epoch| self.coordinators.get(&epoch).is_none_or(|it| it.whole.is_some());
+            if !worker.outbox.is_empty() && !self.reach(place).is_none_or(busy) {
+                events.push(Event::Report(place));
+            }
+            if self.coordinators.len() > 1 && self.reach(place) != self.coordinators.keys().next_back().copied() {
+                events.push(Event::Move(place));
+            }
+        }
+        if self.can_advance(place) {
+            events.push(Event::Advance(place));
+        }
+        if self.can_fail(place) {
+            events.push(Event::Fail(place));
+        }
+        if self.can_fail_halfway(place, rules) {
+            events.push(Event::FailHalfway(place));
+        }
+    }
+
+    /// Whether ranks of a generation wait for one that does not come soon.
+    fn is_stuck(&self, generation: Generation) -> bool {
+        let stopped = |worker: &Worker| worker.life == Life::Stopped && worker.seat.is_some();
+        if self.workers.iter().any(|worker| stopped(worker) && worker.generation == generation) {
+            return true;
+        }
+        let comes = |id: &MemberId| self.workers.iter().any(|worker| worker.member == Some(*id) && worker.speaks());
+        let given = self.record.given.get(&generation);
+        given.is_some_and(|given| !given.iter().all(comes))
+    }
+
+    /// An event and all that follows at once.
+    pub(super) fn happen(&mut self, event: Event, rules: &Rules) -> Result<(), Broken> {
+        match event {
+            Event::Start(place) => {
+                let pid = self.record.next_pid;
+                self.record.change(|record| record.next_pid += 1);
+                self.workers[place].change(|worker| *worker = Worker::new(pid));
+            }
+            Event::Join(place) => self.join(place),
+            Event::Beat(place) => self.beat(place, true, rules),
+            Event::Hear(place) => self.listen(place, rules),
+            Event::Advance(place) => self.advance(place, rules)?,
+            Event::Fail(place) => self.fail(place, false, rules),
+            Event::FailHalfway(place) => self.fail(place, true, rules),
+            Event::Report(place) => self.report(place, rules)?,
+            Event::Move(place) => {
+                let newest = self.coordinators.keys().next_back().copied().unwrap_or_default();
+                self.workers[place].change(|worker| worker.link = newest);
+            }
+            Event::Wake(place) => self.workers[place].change(|worker| worker.life = Life::Running),
+            Event::Heal(place) => self.workers[place].change(|worker| worker.cut = false),
+            Event::Expire(generation) => self.break_group(generation),
+            Event::Look => self.durable.change(|durable| durable.looked = Some(durable.newest())),
+            Event::Open => self.open(rules)?,
+            Event::Write(epoch) => self.write(epoch, rules)?,
+            Event::Act(epoch) => self.act(epoch)?,
+            Event::Fence(epoch) => self.end_coordinator(epoch),
+            Event::Miss(epoch, id) => self.with(epoch, |it| it.miss(id)),
+            Event::Gone(epoch, id) => self.with(epoch, |it| it.decide(|it| it.gone(id, 0, NOW))),
+            Event::GraceEnds(epoch) => self.with(epoch, |it| {
+                it.decide(|it| {
+                    it.deadline = Some(NOW);
+                    it.tick(NOW);
+                });
+            }),
+            fault => self.go_wrong(fault, rules)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn with(&mut self, epoch: u64, act: impl FnOnce(&mut Coordinator)) {
+        if let Some(it) = self.coordinators.get_mut(&epoch) {
+            it.change(act);
+        }
+    }
+
+    /// A coordinator takes over the run, and makes good what one before it decided and did not do.
+    pub(super) fn open(&mut self, rules: &Rules) -> Result<(), Broken> {
+        let steps = GlobalStep(rules.steps);
+        let opened = self.durable.change(|durable| {
+            let looked = durable.looked.take();
+            if let Some(decided) = durable.decided.take() {
+                durable.mark(&decided);
+            }
+            let known = looked.unwrap_or_else(|| durable.newest());
+            if known >= steps {
+                durable.ended = true;
+                return None;
+            }
+            Some(Coordinator::open(durable, known, rules))
+        });
+        let Some(coordinator) = opened else { return Ok(()) };
+        let (generation, seats) = (coordinator.membership.generation(), &coordinator.membership.seats);
+        let given: Vec<MemberId> = seats.iter().map(|seat| seat.member).collect();
+        self.coordinators.insert(coordinator.epoch, super::Piece::new(coordinator));
+        self.give(generation, given)
+    }
+
+    /// Writes the next decision into the journal, or finds that another coordinator has.
+    fn write(&mut self, epoch: u64, rules: &Rules) -> Result<(), Broken> {
+        let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
+        let whole = it.whole.as_ref();
+        if let Some(whole) = whole.filter(|_| rules.has(Defect::MarkedBeforeTheJournal)) {
+            self.durable.change(|durable| durable.mark(whole));
+            self.with(epoch, Coordinator::note);
+            return Ok(());
+        }
+        if rules.has(Defect::BegunBeforeTheJournal)
+            && let Some(proposal) = it.membership.proposal()
+        {
+            return self.begin(epoch, proposal.generation);
+        }
+        if self.durable.epoch != epoch {
+            self.end_coordinator(epoch);
+            return Ok(());
+        }
+        if let Some(whole) = whole {
+            // Of a generation that is over by now, it would be of a branch that may have been given up.
+            let current = whole.generation == self.durable.generation;
+            if current {
+                self.durable.change(|durable| durable.decided = Some(whole.clone()));
+            }
+            self.with(epoch, |it| match current {
+                true => it.writing = Writing::Decided,
+                false => it.whole = None,
+            });
+        } else if let Some(verdict) = it.membership.verdict() {
+            if verdict.state == State::Failed {
+                return Err(format!("the run fails: {}", verdict.reason));
+            }
+            self.durable.change(|durable| durable.ended = true);
+        } else if let Some(proposal) = it.membership.proposal() {
+            if proposal.generation <= self.durable.generation {
+                return Err(format!("generation {} follows generation {}", proposal.generation, self.durable.generation));
+            }
+            self.durable.change(|durable| {
+                (durable.generation, durable.seats) = (proposal.generation, proposal.seats.clone());
+            });
+            self.with(epoch, |it| it.writing = Writing::Generation(proposal.generation));
+        }
+        Ok(())
+    }
+
+    /// Does what the journal has.
+    fn act(&mut self, epoch: u64) -> Result<(), Broken> {
+        let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
+        self.with(epoch, |it| it.writing = Writing::Nothing);
+        match it.writing {
+            Writing::Nothing => Ok(()),
+            Writing::Generation(generation) => self.begin(epoch, generation),
+            Writing::Decided => {
+                if let Some(whole) = &it.whole {
+                    self.durable.change(|durable| {
+                        durable.mark(whole);
+                        durable.answered = durable.answered.max(whole.request);
+                        if durable.decided.as_ref() == Some(whole) {
+                            durable.decided = None;
+                        }
+                    });
+                }
+                self.with(epoch, Coordinator::note);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, epoch: u64, generation: Generation) -> Result<(), Broken> {
+        self.with(epoch, |it| it.decide(|it| drop(it.confirm(generation, NOW))));
+        let seats = self.coordinators.get(&epoch).map(|it| it.membership.seats.clone()).unwrap_or_default();
+        self.give(generation, seats.iter().map(|seat| seat.member).collect())
+    }
+
+    /// These members have their places from now on.
+    fn give(&mut self, generation: Generation, members: Vec<MemberId>) -> Result<(), Broken> {
+        match self.record.given.get(&generation) {
+            _ if members.is_empty() => Ok(()),
+            Some(before) if *before == members => Ok(()),
+            Some(before) => {
+                Err(format!("generation {generation} has the members {before:?}, and then {members:?}"))
+            }
+            None => {
+                self.record.change(|record| drop(record.given.insert(generation, members)));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn end_coordinator(&mut self, epoch: u64) {
+        self.coordinators.remove(&epoch);
+        if self.late.beat.is_some_and(|(of, _)| of == epoch) {
+            self.late.change(|late| late.beat = None);
+        }
+    }
+}
