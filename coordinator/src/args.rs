@@ -21,7 +21,7 @@ pub struct Args {
 pub enum Verb {
     /// Trains on this machine: a coordinator and its workers, with one progress display
     #[command(
-        after_help = "Ctrl-C stops with a checkpoint (exit code 75); --resume goes on from it.\n\nExamples:\n  tandem run --config run.toml --workers 2\n  tandem run --config run.toml --workers 2 --resume --set optimizer.steps=20000"
+        after_help = "A worker that is killed is started again, and the others go on meanwhile. Ctrl-C stops with a checkpoint (exit code 75); --resume goes on from it.\n\nExamples:\n  tandem run --config run.toml --workers 2\n  tandem run --config run.toml --workers 2 --resume --set optimizer.steps=20000"
     )]
     Run(Run),
     /// Serves a run whose workers are started elsewhere with `tandem-worker --coordinator URL`
@@ -232,7 +232,10 @@ pub struct Run {
     /// Workers on this machine; the same as --set run.workers=N
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
-    /// Goes on from the newest committed checkpoint, if there is one
+    /// More workers that hold the program ready, and take part in the place of one that was lost
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub spare: u32,
+    /// Goes on from the newest committed checkpoint, if there is one, and with the workers of a coordinator that was killed
     #[arg(long)]
     pub resume: bool,
 }
@@ -243,7 +246,7 @@ pub struct Coordinator {
     /// The configuration
     #[command(flatten)]
     pub layers: Layers,
-    /// Goes on from the newest committed checkpoint, if there is one
+    /// Goes on from the newest committed checkpoint, if there is one, and with the workers of a coordinator that was killed
     #[arg(long)]
     pub resume: bool,
 }

@@ -1,14 +1,19 @@
 //! The run as the services, the supervisor and the display share it: the decisions of [`Membership`], and what follows
 //! from them in the rendezvous, the checkpoints, the metrics and the published [`Snapshot`].
 
+mod snapshot;
+
+pub use snapshot::Snapshot;
+
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Report},
-    membership::{Beat, MemberId, Membership, Refusal, State, Verdict},
+    membership::{Beat, MemberId, Membership, Refusal, State},
     metrics::{self, MetricsError, Recorder},
     pace::Pace,
     rendezvous::Rendezvous,
 };
-use proto::{Exit, Generation, GlobalStep, v1};
+use proto::{Exit, Generation, GlobalStep, Rank, v1};
+use snapshot::Outlook;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -31,37 +36,6 @@ pub struct Handout {
     pub batch: u32,
 }
 
-/// The run at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Where it stands.
-    pub state: State,
-    /// Why.
-    pub reason: String,
-    /// Its generation.
-    pub generation: Generation,
-    /// Committed updates.
-    pub step: GlobalStep,
-    /// The run's last step.
-    pub steps: GlobalStep,
-    /// Step of the newest committed checkpoint; 0 for none.
-    pub committed: GlobalStep,
-    /// Pairs per second, over the last half minute.
-    pub pairs_per_second: f64,
-    /// Share of the last reported step that was spent waiting for data.
-    pub data_wait: f64,
-    /// Time until the last step, where it is known.
-    pub remaining: Option<Duration>,
-    /// Scalars of the last reported step.
-    pub scalars: BTreeMap<String, f64>,
-    /// Rows replaced so far, because they can't be decoded.
-    pub substitutions: usize,
-    /// How it ended, once it has.
-    pub verdict: Option<Verdict>,
-    /// No worker is here (any more).
-    pub drained: bool,
-}
-
 /// Why a report is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -80,18 +54,23 @@ pub enum ReportError {
 pub struct Control {
     started: Instant,
     handout: Handout,
-    membership: Mutex<Membership>,
+    /// With the number of decisions so far, which orders the directives.
+    membership: Mutex<(Membership, u64)>,
     pace: Mutex<Pace>,
     /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
     latest: Mutex<metrics::Latest>,
     rendezvous: Rendezvous,
     checkpoints: Checkpoints,
+    /// By generation and step, the newest request that the checkpoint being written answers.
+    answers: Mutex<BTreeMap<(Generation, GlobalStep), u64>>,
     recorder: Arc<Mutex<Recorder>>,
     published: watch::Sender<Snapshot>,
+    /// Counts the decisions on which others have to act.
+    turns: watch::Sender<u64>,
 }
 
 impl Control {
-    /// A run that waits for its workers.
+    /// A run that waits for its workers. The clock of `membership` begins now.
     pub fn new(
         handout: Handout,
         membership: Membership,
@@ -99,17 +78,21 @@ impl Control {
         recorder: Recorder,
     ) -> Self {
         let latest = recorder.latest();
-        let first = snapshot(&membership, &Pace::default(), handout.batch, &latest);
+        let epoch = membership.epoch();
+        let first = Snapshot::of(&membership, Duration::ZERO, &Pace::default(), handout.batch, &latest);
         Self {
             started: Instant::now(),
             handout,
-            membership: Mutex::new(membership),
+            // Those of a later coordinator are larger, however long this one lives.
+            membership: Mutex::new((membership, epoch << 40)),
             pace: Mutex::default(),
             latest: Mutex::new(latest),
             rendezvous: Rendezvous::default(),
             checkpoints,
+            answers: Mutex::default(),
             recorder: Arc::new(Mutex::new(recorder)),
             published: watch::Sender::new(first),
+            turns: watch::Sender::new(0),
         }
     }
 
@@ -128,44 +111,23 @@ impl Control {
         self.published.subscribe()
     }
 
-    /// Lets `act` decide with the present time, and does what follows from a change of state.
-    pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
-        let now = self.started.elapsed();
-        let mut membership = lock(&self.membership);
-        let before = (membership.state(), membership.reason());
-        let answer = act(&mut membership, now);
-        let after = (membership.state(), membership.reason());
-        if before != after {
-            tracing::info!(state = after.0.word(), "{}", after.1);
-        }
-        if after.0.is_final() {
-            self.rendezvous.close(&after.1);
-        } else if before.0 == State::Waiting && after.0 != State::Waiting {
-            self.rendezvous.open(membership.spec().generation);
-        }
-        let mut pace = lock(&self.pace);
-        if matches!(after.0, State::Training | State::Stopping) {
-            pace.observe(membership.step(), now);
-        }
-        let latest = lock(&self.latest);
-        self.published.send_replace(snapshot(&membership, &pace, self.handout.batch, &latest));
-        answer
+    /// Changes whenever something is decided on which others have to act.
+    pub fn turns(&self) -> watch::Receiver<u64> {
+        self.turns.subscribe()
     }
 
-    /// The members, for status.
-    pub fn members(&self) -> Vec<v1::Member> {
-        let now = self.started.elapsed();
-        let membership = lock(&self.membership);
-        let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
-            member: id.to_string(),
-            host: member.host.clone(),
-            pid: member.pid,
-            rank: member.rank.unwrap_or_default().0,
-            phase: member.phase.into(),
-            applied_step: member.applied.0,
-            seconds_since_heartbeat: now.saturating_sub(member.heard).as_secs_f64(),
-        };
-        membership.members().map(member).collect()
+    /// Looks at the membership.
+    pub fn look<T>(&self, at: impl FnOnce(&Membership) -> T) -> T {
+        at(&lock(&self.membership).0)
+    }
+
+    /// What a member has to do.
+    ///
+    /// # Errors
+    /// A worker that is unknown.
+    pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
+        let held = lock(&self.membership);
+        held.0.directive(id).map(|directive| v1::Directive { serial: held.1, ..directive })
     }
 
     /// Takes a worker's heartbeat.
@@ -173,7 +135,64 @@ impl Control {
     /// # Errors
     /// A worker that is unknown or of another generation.
     pub fn heartbeat(&self, beat: Beat) -> Result<v1::Directive, Refusal> {
-        self.decide(|membership, now| membership.heartbeat(beat, now))
+        self.turn(|membership, now, serial| {
+            membership.heartbeat(beat, now).map(|directive| v1::Directive { serial, ..directive })
+        })
+    }
+
+    /// Lets `act` decide with the present time, and does what follows from it.
+    pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
+        self.turn(|membership, now, _| act(membership, now))
+    }
+
+    fn turn<T>(&self, act: impl FnOnce(&mut Membership, Duration, u64) -> T) -> T {
+        let now = self.started.elapsed();
+        let mut held = lock(&self.membership);
+        let (membership, serial) = &mut *held;
+        *serial += 1;
+        let before = Outlook::of(membership);
+        let answer = act(membership, now, *serial);
+        let after = Outlook::of(membership);
+        if (before.state, &before.reason) != (after.state, &after.reason) {
+            tracing::info!(state = after.state.word(), "{}", after.reason);
+        }
+        if before.generation != after.generation {
+            self.rendezvous.open(after.generation);
+        }
+        if after.state.is_final() || !after.together {
+            self.rendezvous.close(&after.reason);
+        }
+        if before != after {
+            self.turns.send_modify(|turns| *turns += 1);
+        }
+        let mut pace = lock(&self.pace);
+        if matches!(after.state, State::Training | State::Stopping) {
+            pace.observe(membership.step(), now);
+        }
+        let latest = lock(&self.latest);
+        self.published.send_replace(Snapshot::of(membership, now, &pace, self.handout.batch, &latest));
+        answer
+    }
+
+    /// The members, for status: those with a seat by rank, then the others.
+    pub fn members(&self) -> Vec<v1::Member> {
+        let now = self.started.elapsed();
+        let membership = &lock(&self.membership).0;
+        let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
+            member: id.to_string(),
+            host: member.host.clone(),
+            pid: member.pid,
+            rank: membership.seat(id).unwrap_or_default().0,
+            phase: member.phase.into(),
+            applied_step: member.applied.0,
+            seconds_since_heartbeat: now.saturating_sub(member.heard).as_secs_f64(),
+            seated: membership.seat(id).is_some(),
+            spare: member.spare,
+            draining: member.draining,
+        };
+        let mut members: Vec<v1::Member> = membership.members().map(member).collect();
+        members.sort_by_key(|member| (!member.seated, member.rank));
+        members
     }
 
     /// Writes the metrics of committed steps, and which rows were replaced.
@@ -187,7 +206,7 @@ impl Control {
         steps: Vec<v1::StepReport>,
         substitutions: Vec<v1::Substitution>,
     ) -> Result<(), ReportError> {
-        lock(&self.membership).rank_of(member, generation)?;
+        self.look(|membership| membership.rank_of(member, generation))?;
         let latest = self.blocking(move |recorder| {
             let mut recorder = lock(recorder);
             recorder.record(&steps, &substitutions)?;
@@ -198,22 +217,52 @@ impl Control {
         Ok(())
     }
 
-    /// Takes the report of a checkpoint's part; says whether that step is committed now.
+    /// A generation begins at the step `from`: what was written of later ones is done again.
+    pub async fn rewind(&self, generation: Generation, from: GlobalStep) {
+        let latest = self.blocking(move |recorder| {
+            let mut recorder = lock(recorder);
+            recorder.begin(generation, from)?;
+            Ok(recorder.latest())
+        });
+        // What can't be written has ended the run.
+        let Ok(latest) = latest.await else { return };
+        let again = latest.step < lock(&self.latest).step;
+        *lock(&self.latest) = latest;
+        if again {
+            *lock(&self.pace) = Pace::default();
+        }
+    }
+
+    /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step is
+    /// committed now.
     ///
     /// # Errors
-    /// Who is no member of the current generation; a report that can't be true and a store that refuses, which also end
-    /// the run.
-    pub async fn report_part(&self, member: MemberId, report: Report) -> Result<bool, ReportError> {
-        let step = report.step;
+    /// Who is no member of the current generation; a store that does not take it, which may be tried again; a report that can't
+    /// be true, which also ends the run.
+    pub async fn report_part(
+        &self,
+        member: MemberId,
+        report: Report,
+        request: u64,
+    ) -> Result<bool, ReportError> {
+        let (step, attempt) = (report.step, (report.generation, report.step));
         self.check_part(member, &report)?;
+        if report.rank == Rank(0) {
+            let mut answers = lock(&self.answers);
+            answers.retain(|(generation, _), _| *generation == attempt.0);
+            answers.insert(attempt, request);
+        }
         let committed = match self.checkpoints.report(report).await {
             Ok(committed) => committed,
             Err(error) => {
-                self.decide(|membership, _| membership.fail(exit_of(&error), error.to_string()));
+                if let Some(exit) = fatal(&error) {
+                    self.decide(|membership, _| membership.fail(exit, error.to_string()));
+                }
                 return Err(error.into());
             }
         };
-        if committed && self.decide(|membership, _| membership.committed(step)) {
+        let answered = lock(&self.answers).get(&attempt).copied().unwrap_or_default();
+        if committed && self.decide(|membership, _| membership.committed(step, answered)) {
             tracing::info!("checkpoint of step {step} is committed");
             if let Err(error) = self.checkpoints.prune().await {
                 tracing::warn!("old checkpoints stay: {error}");
@@ -224,8 +273,9 @@ impl Control {
 
     /// A member reports its own part, of as many as there are ranks: else a step could be committed that lacks some.
     fn check_part(&self, member: MemberId, report: &Report) -> Result<(), ReportError> {
-        let membership = lock(&self.membership);
-        let (rank, world) = (membership.rank_of(member, report.generation)?, membership.spec().workers);
+        let (rank, world) = self.look(|membership| {
+            membership.rank_of(member, report.generation).map(|rank| (rank, membership.world()))
+        })?;
         if (report.rank, report.parts) == (rank, world.0) {
             return Ok(());
         }
@@ -260,28 +310,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn exit_of(error: &CheckpointError) -> Exit {
+/// How a run ends whose checkpoint can't be committed; a store that does not answer is asked again by the worker.
+fn fatal(error: &CheckpointError) -> Option<Exit> {
     match error {
-        CheckpointError::Store(_) | CheckpointError::Conflict { .. } => Exit::Output,
-        CheckpointError::Report { .. } | CheckpointError::State { .. } => Exit::Internal,
-    }
-}
-
-fn snapshot(membership: &Membership, pace: &Pace, batch: u32, latest: &metrics::Latest) -> Snapshot {
-    let spec = membership.spec();
-    Snapshot {
-        state: membership.state(),
-        reason: membership.reason(),
-        generation: spec.generation,
-        step: membership.step().max(latest.step),
-        steps: spec.steps,
-        committed: membership.newest_committed(),
-        pairs_per_second: pace.steps_per_second() * f64::from(batch),
-        data_wait: latest.data_wait,
-        remaining: pace.remaining(spec.steps),
-        scalars: latest.scalars.clone(),
-        substitutions: latest.substitutions,
-        verdict: membership.verdict().cloned(),
-        drained: membership.drained(),
+        CheckpointError::Store(_) => None,
+        CheckpointError::Conflict { .. } => Some(Exit::Output),
+        CheckpointError::Committed(_) => Some(Exit::Data),
+        CheckpointError::Report { .. } | CheckpointError::State { .. } => Some(Exit::Internal),
     }
 }

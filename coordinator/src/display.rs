@@ -1,6 +1,6 @@
 //! A run as people see it while it goes: one live line on a terminal, a line now and then elsewhere.
 
-use crate::control::Snapshot;
+use crate::{control::Snapshot, membership::State};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proto::GlobalStep;
 use std::{
@@ -31,7 +31,7 @@ impl Display {
 
     /// Shows the run as it is now.
     pub fn show(&mut self, now: &Snapshot) {
-        let training = now.scalars.contains_key("loss");
+        let training = now.state == State::Training && now.scalars.contains_key("loss");
         let text = if training { progress(now) } else { now.reason.clone() };
         match &self.bar {
             Some(bar) => {

@@ -1,6 +1,6 @@
 //! What can go wrong in `tandem`, and the exit code that each means.
 
-use crate::checkpoints::CheckpointError;
+use crate::{checkpoints::CheckpointError, journal::JournalError};
 use proto::{Exit, config::ConfigError};
 use shards::{committed::CommittedError, picture::PictureError, store::StoreError};
 use std::{io, path::PathBuf};
@@ -20,6 +20,9 @@ pub enum Error {
     /// A checkpoint that was committed can't be read.
     #[error(transparent)]
     Committed(#[from] CommittedError),
+    /// The run's journal can't be read, or takes no more.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The store of the run's output refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,6 +81,16 @@ pub enum Error {
         output: String,
         /// The newest committed step.
         step: proto::GlobalStep,
+    },
+    /// The output holds a run that another coordinator may still lead, and nobody said that this one takes it over.
+    #[error(
+        "{output} holds a run that has not ended: its coordinator was last at {url}; take it over with --resume, or choose another run.output"
+    )]
+    GoingOn {
+        /// The run's output.
+        output: String,
+        /// Of its coordinator.
+        url: String,
     },
     /// A resume with a knob that a run keeps for life.
     #[error(
@@ -179,11 +192,14 @@ impl Error {
             Self::Checkpoint(CheckpointError::Conflict { .. }) | Self::Write { .. } => Exit::Output,
             Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
             Self::Config(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
             Self::Unprotected { .. } => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,
-            Self::Exists { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
+            Self::Exists { .. } | Self::GoingOn { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => {
+                Exit::Usage
+            }
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
             Self::Ended { exit, .. } => *exit,

@@ -5,19 +5,24 @@
 //! no clock, lock or socket; only [`checkpoints`] writes commit markers.
 
 pub mod args;
+pub mod attendance;
 pub mod checkpoints;
 pub mod commands;
 pub mod control;
+pub mod crew;
 pub mod display;
 pub mod error;
+pub mod journal;
 pub mod membership;
 pub mod metrics;
 pub mod pace;
+pub mod record;
 pub mod rendezvous;
 pub mod server;
 pub mod service;
 pub mod start;
 pub mod summary;
+pub mod supervise;
 pub mod workers;
 
 pub use error::{Error, Result};

@@ -20,6 +20,8 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 /// How often a quiet connection is asked whether the other side is there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How often silence and patience are measured.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Binds `cluster.listen`.
 ///
@@ -62,8 +64,7 @@ pub async fn serve(
 
 /// Tells the membership that time passes. Never returns.
 async fn tick(control: &Control) {
-    let period = Duration::from_millis(u64::from(control.handout().heartbeat_ms));
-    let mut beats = interval(period.max(Duration::from_millis(50)));
+    let mut beats = interval(TICK);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;

@@ -5,7 +5,8 @@ use crate::{
     args::Layers,
     checkpoints::{Checkpoints, Identity},
     control::{Control, Handout},
-    membership::{Membership, Spec},
+    journal::{self, Journal},
+    membership::{Membership, Past, Seat, Spec},
     metrics::Recorder,
     server,
 };
@@ -22,13 +23,17 @@ use shards::{
     store::{Folder, absolute, local_path},
     text::Tokenizer,
 };
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::net::TcpListener;
 
 /// The file with the URL of a run's coordinator, while it runs.
 pub const URL: &str = "coordinator.url";
-/// The folder in which generations are claimed.
-const GENERATIONS: &str = "generations";
 /// Knobs that a run keeps for life: another value would change which pairs come when, or what the tensors are.
 const KEPT: [&str; 7] = [
     "run.seed",
@@ -48,12 +53,16 @@ pub struct Launch {
     pub folder: PathBuf,
     /// The run.
     pub control: Arc<Control>,
+    /// Its decisions.
+    pub journal: Journal,
     /// Where the coordinator will serve.
     pub listener: TcpListener,
     /// The URL that workers are given.
     pub url: String,
     /// The step that it goes on from; 0 when it is fresh.
     pub resume: GlobalStep,
+    /// Workers of an earlier coordinator that may still be at work.
+    pub adopted: Vec<Seat>,
 }
 
 /// What came of it.
@@ -71,10 +80,10 @@ pub enum Start {
 pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let config = settle(resolve(layers)?)?;
     let output = Folder::open(&config.run.output)?;
-    let checkpoints = output.below(checkpoint::FOLDER);
-    let found = committed::newest(&checkpoints).await?;
-    if let Some(found) = found.as_ref().filter(|_| !resume) {
-        return Err(Error::Exists { output: config.run.output, step: found.step });
+    let found = committed::newest(&output.below(checkpoint::FOLDER)).await?;
+    let before = Journal::look(&output).await?.unwrap_or_default();
+    if !resume {
+        check_unused(&config, found.as_ref(), &before)?;
     }
     let manifest = check_data(&config).await?;
     let fingerprint = manifest.fingerprint();
@@ -85,7 +94,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     if let Some(found) = &found {
         check_same_run(found, &config)?;
     }
-    freeze(&output, &manifest, &config, from).await?;
+    freeze(&output, &manifest, &config, from.0 > 0 || is_going_on(&before)).await?;
     if from.0 >= config.optimizer.steps {
         return Ok(Start::Done(Box::new(config)));
     }
@@ -95,25 +104,94 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         .local_addr()
         .map_err(|source| Error::Listen { address: config.cluster.listen.clone(), source })?;
     let url = format!("http://{address}");
-    let generation = claim(&output, &url).await?;
+    let (journal, before) = Journal::open(&output, opening(&config, &url)).await?;
+    let past = adopt(before, journal.epoch(), found.as_ref(), &config);
     let folder = scratch(&config);
-    let recorder = open_folder(&folder, &config, generation, from, &url)?;
+    // A generation that goes on does no step again.
+    let again = past.seats.is_empty().then_some(from);
+    let recorder = open_folder(&folder, &config, past.generation.next(), again, &url)?;
     let identity =
         Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint.clone() };
+    let adopted = past.seats.clone();
     let control = Control::new(
         handout(&config),
-        Membership::new(spec(&config, generation, from, fingerprint)),
-        Checkpoints::new(&output, identity, config.checkpoint.keep),
+        Membership::new(spec(&config, fingerprint), past, Duration::ZERO),
+        Checkpoints::new(&output, identity, &config.checkpoint),
         recorder,
     );
     Ok(Start::Ready(Box::new(Launch {
         config,
         folder,
         control: Arc::new(control),
+        journal,
         listener,
         url,
         resume: from,
+        adopted,
     })))
+}
+
+/// Whether a run has workers, as far as its journal knows.
+fn is_going_on(past: &journal::Past) -> bool {
+    past.ended.is_none() && !past.seats.is_empty()
+}
+
+/// Only a resume goes on from what is there, and takes it from a coordinator that may still run.
+fn check_unused(
+    config: &RunConfig,
+    found: Option<&checkpoint::Manifest>,
+    before: &journal::Past,
+) -> Result<()> {
+    let output = config.run.output.clone();
+    match found {
+        Some(found) => Err(Error::Exists { output, step: found.step }),
+        None if is_going_on(before) => Err(Error::GoingOn { output, url: before.by.url.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn opening(config: &RunConfig, url: &str) -> journal::Opening {
+    let pid = std::process::id();
+    journal::Opening {
+        run: config.run.name.clone(),
+        url: url.into(),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid,
+        config: config.hash(),
+        // Seeded anew in every process.
+        nonce: RandomState::new().hash_one(pid),
+    }
+}
+
+/// What the membership begins with. Workers of an earlier coordinator are taken over if they have the same configuration.
+fn adopt(
+    before: journal::Past,
+    epoch: u64,
+    found: Option<&checkpoint::Manifest>,
+    config: &RunConfig,
+) -> Past {
+    let (step, generation) = found.map(|found| (found.step, found.generation)).unwrap_or_default();
+    let answered = before.committed.map_or(0, |committed| committed.request);
+    let past = Past {
+        epoch,
+        generation: before.generation.max(generation),
+        committed: step,
+        answered,
+        ..Past::default()
+    };
+    if !is_going_on(&before) || before.by.config != config.hash() || before.generation < generation {
+        return past;
+    }
+    let mut seats = before.seats;
+    seats.sort_by_key(|seat| seat.rank);
+    let seat = |seat: journal::Seat| {
+        let journal::Seat { member, host, pid, weight, spare, slot, .. } = seat;
+        Some(Seat { member: member.parse().ok()?, host, pid, weight, spare, slot })
+    };
+    let drained = before.drained.iter().filter_map(|name| name.parse().ok()).collect();
+    // All or none: a rank is a place among them.
+    let seats = seats.into_iter().map(seat).collect::<Option<Vec<Seat>>>().unwrap_or_default();
+    Past { seats, drained, stop: before.stopping, ..past }
 }
 
 /// Resolves the configuration's layers.
@@ -204,8 +282,8 @@ fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -> Result<()
 }
 
 /// The dataset of a run stays what it was at the run's start.
-async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, from: GlobalStep) -> Result<()> {
-    let frozen = if from.0 > 0 { output.get(FROZEN).await? } else { None };
+async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, begun: bool) -> Result<()> {
+    let frozen = if begun { output.get(FROZEN).await? } else { None };
     let Some(bytes) = frozen else { return Ok(output.put(FROZEN, manifest.to_bytes()?).await?) };
     let frozen = Manifest::from_bytes(bytes, &output.path_of(FROZEN))?;
     match frozen.difference(manifest) {
@@ -219,23 +297,11 @@ async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, from: 
     }
 }
 
-/// A generation that nobody else has, also no coordinator that starts at the same time.
-async fn claim(output: &Folder, url: &str) -> Result<Generation> {
-    let claims = output.below(GENERATIONS);
-    let numbers = claims.files().await?;
-    let last = numbers.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0);
-    let mut generation = Generation(last).next();
-    while !claims.put_if_absent(&format!("{generation:09}"), url.into()).await? {
-        generation = generation.next();
-    }
-    Ok(generation)
-}
-
 fn open_folder(
     folder: &PathBuf,
     config: &RunConfig,
     generation: Generation,
-    from: GlobalStep,
+    resume: Option<GlobalStep>,
     url: &str,
 ) -> Result<Recorder> {
     let write = |name: &str, text: &str| {
@@ -245,7 +311,7 @@ fn open_folder(
     fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     write("config.toml", &config::annotated(config))?;
     write(URL, url)?;
-    Ok(Recorder::open(folder.clone(), generation, from)?)
+    Ok(Recorder::open(folder.clone(), generation, resume)?)
 }
 
 fn handout(config: &RunConfig) -> Handout {
@@ -258,13 +324,16 @@ fn handout(config: &RunConfig) -> Handout {
     }
 }
 
-fn spec(config: &RunConfig, generation: Generation, resume: GlobalStep, fingerprint: String) -> Spec {
+fn spec(config: &RunConfig, fingerprint: String) -> Spec {
     Spec {
-        workers: WorldSize(config.run.workers),
+        wanted: WorldSize(config.run.workers),
+        least: WorldSize(config.min_workers()),
+        most: WorldSize(config.max_workers()),
+        lanes: config.data.lanes,
+        grace: Duration::from_secs_f64(config.cluster.grace),
         lost_after: Duration::from_secs_f64(config.cluster.lost_after),
         steps: GlobalStep(config.optimizer.steps),
-        resume,
-        generation,
+        every: config.checkpoint.every,
         fingerprint,
     }
 }

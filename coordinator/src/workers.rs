@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use proto::Exit;
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
     fs::{self, OpenOptions},
@@ -9,28 +10,51 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 use tokio::{
     process::{Child, Command},
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
+    time::{interval, timeout},
 };
+
+/// How often a process that is no child of this one is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A worker's process has ended.
 #[derive(Debug)]
 pub struct Ended {
+    /// Whose place it had.
+    pub slot: usize,
     /// Its process.
     pub pid: u32,
     /// What its end stands for.
     pub exit: Exit,
     /// In words.
     pub how: String,
+    /// How long it ran.
+    pub lived: Duration,
 }
 
-/// Running worker processes. Dropping it kills them.
+/// What becomes of the processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// They go on.
+    Run,
+    /// They are killed.
+    Kill,
+    /// They go on without this program.
+    Release,
+}
+
+/// Running worker processes. Dropping it kills its children, unless they were released.
 pub struct Workers {
+    program: PathBuf,
+    url: String,
+    logs: PathBuf,
     watched: JoinSet<Ended>,
-    kill: watch::Sender<bool>,
+    fate: watch::Sender<Fate>,
 }
 
 /// The `tandem-worker` that belongs to this `tandem`.
@@ -44,39 +68,69 @@ pub fn program() -> Result<PathBuf> {
 }
 
 impl Workers {
-    /// Starts `count` workers that join `url`, each in a process group of its own, so that a Ctrl-C reaches only this program.
-    /// What they say goes to `logs/worker-N.log`.
+    /// Workers that join `url`. What they say goes to `logs/worker-N.log`.
     ///
     /// # Errors
     /// A missing program, logs that can't be written.
-    pub fn start(count: u32, url: &str, logs: &Path) -> Result<Self> {
-        let program = program()?;
+    pub fn new(url: &str, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs).map_err(|source| Error::Write { path: logs.into(), source })?;
-        let mut workers = Self { watched: JoinSet::new(), kill: watch::Sender::new(false) };
-        for number in 0..count {
-            let path = logs.join(format!("worker-{number}.log"));
-            let child = spawn(&program, url, &path).map_err(|source| Error::Write { path, source })?;
-            workers.watched.spawn(watch_over(child, workers.kill.subscribe()));
-        }
-        Ok(workers)
+        let (watched, fate) = (JoinSet::new(), watch::Sender::new(Fate::Run));
+        Ok(Self { program: program()?, url: url.into(), logs: logs.into(), watched, fate })
+    }
+
+    /// Starts one for the place `slot`, after `wait`, in a process group of its own, so that a Ctrl-C reaches only this program.
+    pub fn start(&mut self, slot: usize, spare: bool, wait: Duration) {
+        let path = self.logs.join(format!("worker-{slot}.log"));
+        let (program, url, mut fate) = (self.program.clone(), self.url.clone(), self.fate.subscribe());
+        self.watched.spawn(async move {
+            let ended = |exit, how: String| Ended { slot, pid: 0, exit, how, lived: Duration::ZERO };
+            if timeout(wait, decided(&mut fate)).await.is_ok() {
+                return ended(Exit::Stopped, "was not started any more".into());
+            }
+            match spawn(&program, &url, spare, &path) {
+                Ok(child) => watch_over(slot, child, fate).await,
+                Err(error) => {
+                    ended(Exit::Output, format!("can't be started with its log {}: {error}", path.display()))
+                }
+            }
+        });
+    }
+
+    /// Takes a worker into the place `slot` that an earlier program has started.
+    pub fn adopt(&mut self, slot: usize, pid: u32) {
+        self.watched.spawn(watch_from_afar(slot, pid, self.fate.subscribe()));
     }
 
     /// Waits for the next end of a worker; none when all have ended.
     pub async fn next_end(&mut self) -> Option<Ended> {
         let ended = self.watched.join_next().await?;
-        Some(ended.unwrap_or_else(|lost| Ended { pid: 0, exit: Exit::Internal, how: lost.to_string() }))
+        let lost = |lost: JoinError| Ended {
+            slot: usize::MAX,
+            pid: 0,
+            exit: Exit::Internal,
+            how: lost.to_string(),
+            lived: Duration::ZERO,
+        };
+        Some(ended.unwrap_or_else(lost))
     }
 
     /// Kills those that still run.
     pub fn kill(&self) {
-        self.kill.send_replace(true);
+        self.fate.send_replace(Fate::Kill);
+    }
+
+    /// Lets them go on without this program.
+    pub async fn release(mut self) {
+        self.fate.send_replace(Fate::Release);
+        while self.next_end().await.is_some() {}
     }
 }
 
-fn spawn(program: &Path, url: &str, log: &Path) -> io::Result<Child> {
+fn spawn(program: &Path, url: &str, spare: bool, log: &Path) -> io::Result<Child> {
     let file = OpenOptions::new().create(true).append(true).open(log)?;
     Command::new(program)
         .args(["--coordinator", url])
+        .args(spare.then_some("--spare"))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
@@ -85,28 +139,68 @@ fn spawn(program: &Path, url: &str, log: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-async fn watch_over(mut child: Child, mut kill: watch::Receiver<bool>) -> Ended {
-    let pid = child.id().unwrap_or_default();
-    let status = tokio::select! {
-        status = child.wait() => status,
-        () = asked(&mut kill) => {
+async fn watch_over(slot: usize, mut child: Child, mut fate: watch::Receiver<Fate>) -> Ended {
+    let (pid, begin) = (child.id().unwrap_or_default(), Instant::now());
+    let ended = |exit, how| Ended { slot, pid, exit, how, lived: begin.elapsed() };
+    let decided = tokio::select! {
+        status = child.wait() => Ok(status),
+        fate = decided(&mut fate) => Err(fate),
+    };
+    let status = match decided {
+        Ok(status) => status,
+        Err(Fate::Release) => {
+            std::mem::forget(child);
+            return ended(Exit::Done, "was released".into());
+        }
+        Err(_) => {
             // It may have ended by itself in the meantime; what counts is how it ended.
             let _ = child.start_kill();
             child.wait().await
         }
     };
-    match status {
-        Ok(status) => {
-            let (exit, how) = told(status);
-            Ended { pid, exit, how }
+    let (exit, how) =
+        status.map_or_else(|error| (Exit::Internal, format!("can't be watched: {error}")), told);
+    ended(exit, how)
+}
+
+/// The end of a process whose parent is gone is seen, but not how it ended.
+async fn watch_from_afar(slot: usize, pid: u32, mut fate: watch::Receiver<Fate>) -> Ended {
+    let (begin, mut looks) = (Instant::now(), interval(LOOK));
+    let ended = |exit, how: &str| Ended { slot, pid, exit, how: how.into(), lived: begin.elapsed() };
+    loop {
+        tokio::select! {
+            _ = looks.tick() => if !is_worker(pid) {
+                return ended(Exit::Lost, "is gone");
+            },
+            fate = decided(&mut fate) => {
+                if fate == Fate::Kill {
+                    end(pid);
+                }
+                return ended(Exit::Done, "is not watched any more");
+            }
         }
-        Err(error) => Ended { pid, exit: Exit::Internal, how: format!("can't be watched: {error}") },
     }
 }
 
-async fn asked(kill: &mut watch::Receiver<bool>) {
-    // Without a sender nobody asks any more; then the process is killed as well.
-    let _ = kill.wait_for(|kill| *kill).await;
+/// Whether that process of this machine is a worker, and runs.
+pub fn is_worker(pid: u32) -> bool {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let named = String::from_utf8_lossy(&read("cmdline")).contains("tandem-worker");
+    let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+    named && stat.rsplit(')').next().is_some_and(|state| !state.trim_start().starts_with('Z'))
+}
+
+fn end(pid: u32) {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(Err(error)) = process.map(|process| kill_process(process, Signal::KILL)) {
+        tracing::warn!("worker process {pid} can't be killed: {error}");
+    }
+}
+
+/// Waits until it is decided what becomes of the processes.
+async fn decided(fate: &mut watch::Receiver<Fate>) -> Fate {
+    // Without a sender nobody decides any more; then they are killed as well.
+    fate.wait_for(|fate| *fate != Fate::Run).await.map_or(Fate::Kill, |fate| *fate)
 }
 
 /// What the end of a process stands for.

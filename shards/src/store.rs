@@ -248,7 +248,7 @@ impl Folder {
         self.store.remove(&self.at(name)).await
     }
 
-    /// Removes all files in it.
+    /// Removes all files in it, also what writes left that were broken off.
     ///
     /// # Errors
     /// A store that refuses.
@@ -256,7 +256,16 @@ impl Folder {
         for name in self.files().await? {
             self.remove(&name).await?;
         }
-        Ok(())
+        self.remove_unfinished().await
+    }
+
+    /// Removes what writes into it left that were broken off by a kill: on a disk, files that are never listed. Other stores keep
+    /// that to themselves. A write that goes on meanwhile fails.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub async fn remove_unfinished(&self) -> Result<(), StoreError> {
+        self.store.remove_unfinished(&self.path).await
     }
 }
 

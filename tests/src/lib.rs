@@ -1,7 +1,9 @@
 //! Reads the tree as its rules see it: files, functions, and the parts of a file that are not tests.
 
+pub mod faults;
 pub mod net;
 pub mod run;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

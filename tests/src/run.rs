@@ -9,9 +9,9 @@ use std::{
 };
 
 /// How long a test waits for something that has to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it looks.
-const LOOK: Duration = Duration::from_millis(20);
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// A folder with a dataset, its vocabulary and the outputs of runs.
 pub struct Place {
@@ -145,14 +145,23 @@ impl Place {
     /// # Panics
     /// When it can't be started, or does not say where it is.
     pub fn serve(&self, output: &str, sets: &[&str]) -> (Running, String) {
+        self.serve_more(output, sets, &[])
+    }
+
+    /// [`serve`](Self::serve), with more arguments.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn serve_more(&self, output: &str, sets: &[&str], more: &[&str]) -> (Running, String) {
+        let before = fs::read_to_string(self.path(&format!("{output}/coordinator.url"))).unwrap_or_default();
         let mut command = Command::new(program("tandem"));
-        command.arg("coordinator").args(self.arguments(output, sets));
+        command.arg("coordinator").args(more).args(self.arguments(output, sets));
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let Ok(child) = child else { panic!("tandem can't be started") };
         let mut running = Running { child, folder: PathBuf::from(self.path(output)) };
         let file = running.folder.join("coordinator.url");
         let url = || fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
-        running.until("its URL", || !url().is_empty());
+        running.until("its URL", || !url().is_empty() && url() != before.trim());
         (running, url())
     }
 

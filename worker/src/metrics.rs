@@ -3,7 +3,7 @@
 use crate::step::Outcome;
 use proto::{GlobalStep, RunConfig, v1};
 use shards::loader::Batch;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Reports that the coordinator is not known to have, the oldest first.
@@ -36,6 +36,7 @@ pub(crate) struct Tally {
     steps: u32,
     seconds: Duration,
     waited: Duration,
+    stalled: Duration,
 }
 
 impl Tally {
@@ -43,6 +44,11 @@ impl Tally {
         self.steps += 1;
         self.seconds += seconds;
         self.waited += waited;
+    }
+
+    /// The loop stood still for a checkpoint.
+    pub(crate) fn stall(&mut self, seconds: Duration) {
+        self.stalled += seconds;
     }
 
     /// Whether this step is reported.
@@ -54,14 +60,17 @@ impl Tally {
 
     /// The report of this step, with the times since the last.
     pub(crate) fn report(&mut self, outcome: &Outcome, counts: &[i64]) -> v1::StepReport {
-        let Self { steps, seconds, waited } = std::mem::take(self);
+        let Self { steps, seconds, waited, stalled } = std::mem::take(self);
+        let mut scalars: HashMap<String, f64> =
+            outcome.scalars.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        scalars.insert("checkpoint_stall".into(), stalled.as_secs_f64());
         let mean = |total: Duration| total.as_secs_f64() / f64::from(steps.max(1));
         v1::StepReport {
             step: outcome.step.0,
             seconds: mean(seconds),
             data_wait_seconds: mean(waited),
             pairs: counts.iter().sum::<i64>().try_into().unwrap_or(u32::MAX),
-            scalars: outcome.scalars.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            scalars,
         }
     }
 }

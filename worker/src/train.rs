@@ -186,7 +186,9 @@ impl Turn<'_> {
         let (step, every) = (outcome.step.0, config.checkpoint.every);
         let (last, asked) = (step == config.optimizer.steps, outcome.wishes.checkpoint);
         if last || asked || (every > 0 && step.is_multiple_of(every)) {
+            let start = Instant::now();
             self.keep(last || asked)?;
+            self.tally.stall(start.elapsed());
         } else if self.ledger.full() {
             self.close()?;
         }

@@ -3,25 +3,34 @@
 use super::*;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 use proto::checkpoint;
-use shards::committed::newest;
-use std::sync::Arc;
+use shards::committed::{digest, newest};
+use std::{sync::Arc, time::Duration};
 
-const G: Generation = Generation(2);
+pub(super) const G: Generation = Generation(2);
+
+pub(super) fn identity() -> Identity {
+    Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() }
+}
+
+pub(super) fn keeping(keep: u32) -> CheckpointSection {
+    CheckpointSection { keep, ..CheckpointSection::default() }
+}
 
 fn checkpoints(store: Arc<dyn ObjectStore>, keep: u32) -> (Checkpoints, Folder) {
     let output = Folder::new(store, Path::from("out"));
-    let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
-    (Checkpoints::new(&output, identity, keep), output.below(checkpoint::FOLDER))
+    (Checkpoints::new(&output, identity(), &keeping(keep)), output.below(checkpoint::FOLDER))
 }
 
 /// What another coordinator of the same output would have.
 fn beside(ours: &Checkpoints, identity: Identity) -> Checkpoints {
     let (folder, ledger) = (ours.folder.clone(), ours.ledger.clone());
-    Checkpoints { folder, ledger, identity, keep: ours.keep, progress: Mutex::default() }
+    Checkpoints { folder, ledger, identity, retention: ours.retention, progress: Mutex::default() }
 }
 
-async fn report(Checkpoints { folder, ledger, .. }: &Checkpoints, step: u64, rank: u32) -> Report {
-    let (step, name) = (GlobalStep(step), checkpoint::part_name(rank as usize));
+/// Writes a rank's part of two, and its report.
+async fn report_of(ours: &Checkpoints, generation: Generation, step: u64, rank: u32) -> Report {
+    let Checkpoints { folder, ledger, .. } = ours;
+    let (step, name) = (GlobalStep(step), checkpoint::part_name(generation, rank as usize));
     let bytes = vec![rank as u8; 10 + rank as usize];
     let part = Part { name: name.clone(), size: bytes.len() as u64, sha256: digest(&bytes) };
     folder.step(step).put(&name, bytes).await.unwrap();
@@ -29,7 +38,11 @@ async fn report(Checkpoints { folder, ledger, .. }: &Checkpoints, step: u64, ran
     ledger.put("segment", vec![7; 3]).await.unwrap();
     let segment = Part { name: "segment".into(), size: 3, sha256: digest(&[7; 3]) };
     let ledger = (rank == 0).then_some(segment);
-    Report { generation: G, step, rank: Rank(rank), parts: 2, part, state, ledger }
+    Report { generation, step, rank: Rank(rank), parts: 2, part, state, ledger }
+}
+
+async fn report(ours: &Checkpoints, step: u64, rank: u32) -> Report {
+    report_of(ours, G, step, rank).await
 }
 
 async fn commit(checkpoints: &Checkpoints, step: u64) {
@@ -53,7 +66,8 @@ async fn the_last_part_commits_and_the_newest_is_found() {
     let found = newest(&folder).await.unwrap().unwrap();
     assert_eq!((found.step, found.generation, found.state["filled"].as_u64()), (GlobalStep(20), G, Some(3)));
     let names: Vec<_> = found.parts.iter().map(|part| (part.name.as_str(), part.size)).collect();
-    assert_eq!(names, [("part-00000.safetensors", 10), ("part-00001.safetensors", 11)]);
+    let [first, second] = ["g000000002-part-00000.safetensors", "g000000002-part-00001.safetensors"];
+    assert_eq!(names, [(first, 10), (second, 11)]);
 }
 
 #[tokio::test]
@@ -70,6 +84,7 @@ async fn a_part_that_is_not_as_reported_is_refused() {
         (with(&|r| r.step = GlobalStep(2)), "the store has nothing"),
         (with(&|r| r.part.name = "../x".into()), "no plain file name"),
         (with(&|r| r.part.name = "COMMITTED".into()), "no plain file name"),
+        (with(&|r| r.part.name = checkpoint::manifest_name(G)), "no plain file name"),
         (with(&|r| r.part.sha256 = "00".into()), "no SHA-256"),
         (with(&|r| r.rank = Rank(2)), "there are 2 parts"),
         (with(&|r| r.ledger.as_mut().unwrap().size = 4), "4 bytes in segment, the store has 3 bytes"),
@@ -83,27 +98,100 @@ async fn a_part_that_is_not_as_reported_is_refused() {
 
 #[tokio::test]
 async fn a_changed_manifest_is_named_not_passed_over() {
-    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 1);
     commit(&checkpoints, 1).await;
     commit(&checkpoints, 2).await;
-    let step = folder.step(GlobalStep(2));
-    let mut bytes = step.get(MANIFEST).await.unwrap().unwrap().to_vec();
+    let (step, name) = (folder.step(GlobalStep(2)), checkpoint::manifest_name(G));
+    let mut bytes = step.get(&name).await.unwrap().unwrap().to_vec();
     bytes[40] ^= 1;
-    step.put(MANIFEST, bytes).await.unwrap();
+    step.put(&name, bytes).await.unwrap();
     let error = newest(&folder).await.unwrap_err().to_string();
     assert!(error.contains("step-000000002") && error.contains("remove this folder"), "{error}");
+    assert!(checkpoints.prune().await.is_err(), "of a damaged newest, the one before it is all that is left");
+    assert_eq!(folder.steps().await.unwrap(), [1, 2].map(GlobalStep));
 }
 
 #[tokio::test]
 async fn another_coordinators_marker_is_a_conflict_and_ones_own_is_not() {
-    let (ours, _) = checkpoints(Arc::new(InMemory::new()), 3);
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
     commit(&ours, 1).await;
-    let again = beside(&ours, ours.identity.clone());
+    let committed = newest(&folder).await.unwrap();
+    let again = beside(&ours, Identity { config: "a knob was turned".into(), ..identity() });
     commit(&again, 1).await;
-    let other = beside(&ours, Identity { run: "other".into(), ..ours.identity.clone() });
+    assert_eq!(newest(&folder).await.unwrap(), committed, "what is committed stays as it was");
+    let other = beside(&ours, Identity { run: "other".into(), ..identity() });
     other.report(report(&other, 1, 1).await).await.unwrap();
     let error = other.report(report(&other, 1, 0).await).await.unwrap_err();
     assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_committed_yet_is_never_written_over() {
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    commit(&ours, 1).await;
+    let step = folder.step(GlobalStep(1));
+    let written = step.get(&checkpoint::manifest_name(G)).await.unwrap();
+    // As a coordinator leaves it that is killed before the marker.
+    step.remove(MARKER).await.unwrap();
+    let again = beside(&ours, Identity { config: "a knob was turned".into(), ..identity() });
+    commit(&again, 1).await;
+    assert_eq!(newest(&folder).await.unwrap().unwrap().config, "c");
+    assert_eq!(step.get(&checkpoint::manifest_name(G)).await.unwrap(), written);
+    step.remove(MARKER).await.unwrap();
+    let other = beside(&ours, Identity { run: "other".into(), ..identity() });
+    other.report(report(&other, 1, 1).await).await.unwrap();
+    let error = other.report(report(&other, 1, 0).await).await.unwrap_err();
+    assert!(matches!(&error, CheckpointError::Conflict { path } if path.contains("manifest")), "{error}");
+    assert_eq!(newest(&folder).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_step_that_an_earlier_generation_committed_is_committed() {
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    commit(&ours, 1).await;
+    let later = beside(&ours, identity());
+    for rank in [0, 1] {
+        let report = report_of(&later, G.next(), 1, rank).await;
+        assert_eq!(later.report(report).await.unwrap(), rank == 1);
+    }
+    assert_eq!(newest(&folder).await.unwrap().unwrap().generation, G);
+    later.prune().await.unwrap();
+    let files = folder.step(GlobalStep(1)).files().await.unwrap();
+    assert!(files.len() == 4 && files.iter().all(|name| !name.starts_with("g000000003")), "{files:?}");
+
+    let earlier = beside(&ours, identity());
+    for rank in [0, 1] {
+        let report = report_of(&earlier, Generation(1), 1, rank).await;
+        let answer = earlier.report(report).await;
+        assert!(rank == 0 || matches!(answer, Err(CheckpointError::Conflict { .. })), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_generation_that_is_over_commits_nothing() {
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    assert!(!ours.report(report_of(&ours, G, 1, 0).await).await.unwrap());
+    assert!(!ours.report(report_of(&ours, G.next(), 1, 0).await).await.unwrap());
+    assert!(!ours.report(report_of(&ours, G, 1, 1).await).await.unwrap());
+    assert_eq!(newest(&folder).await.unwrap(), None);
+    assert!(ours.report(report_of(&ours, G.next(), 1, 1).await).await.unwrap());
+    let parts = newest(&folder).await.unwrap().unwrap().parts;
+    assert!(parts.iter().all(|part| part.name.starts_with("g000000003")), "{parts:?}");
+}
+
+#[tokio::test]
+async fn what_never_becomes_complete_takes_no_memory_without_end() {
+    let (ours, _) = checkpoints(Arc::new(InMemory::new()), 3);
+    for step in 1..=PENDING as u64 + 5 {
+        assert!(!ours.report(report(&ours, step, 0).await).await.unwrap());
+    }
+    let pending: Vec<u64> = ours.progress.lock().await.pending.keys().map(|step| step.0).collect();
+    assert_eq!(pending, (6..=PENDING as u64 + 5).collect::<Vec<_>>());
+    for step in 100..=100 + REMEMBERED as u64 {
+        commit(&ours, step).await;
+    }
+    let progress = ours.progress.lock().await;
+    assert_eq!((progress.pending.len(), progress.committed.len()), (0, REMEMBERED));
 }
 
 #[tokio::test]
@@ -119,6 +207,20 @@ async fn pruning_keeps_the_newest_committed_and_what_is_being_written() {
     assert_eq!(folder.steps().await.unwrap(), [3, 4, 5].map(GlobalStep));
     assert!(checkpoints.prune().await.unwrap().is_empty());
     assert_eq!(checkpoints.ledger.files().await.unwrap(), ["segment"], "the ledger is kept whole");
+}
+
+#[tokio::test]
+async fn pruning_keeps_what_is_young() {
+    let output = Folder::new(Arc::new(InMemory::new()), Path::from("out"));
+    let spec = CheckpointSection { keep: 1, keep_hours: 1.0, ..CheckpointSection::default() };
+    let checkpoints = Checkpoints::new(&output, identity(), &spec);
+    for step in [1, 2, 3] {
+        commit(&checkpoints, step).await;
+    }
+    assert!(checkpoints.prune().await.unwrap().is_empty());
+    let later = SystemTime::now() + Duration::from_secs(3601);
+    let removed = retention::prune(&checkpoints.folder, &checkpoints.retention, later).await.unwrap();
+    assert_eq!(removed, [1, 2].map(GlobalStep));
 }
 
 #[tokio::test]

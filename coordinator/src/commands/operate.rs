@@ -126,8 +126,8 @@ fn as_text(status: &v1::StatusReply) -> String {
     }
     for member in &status.members {
         text += &format!(
-            "  rank {}: process {} on {}, {}, step {}, heard {:.1} s ago\n",
-            member.rank,
+            "  {}: process {} on {}, {}, step {}, heard {:.1} s ago\n",
+            place(member),
             member.pid,
             member.host,
             phase(member),
@@ -138,6 +138,13 @@ fn as_text(status: &v1::StatusReply) -> String {
     text
 }
 
+/// What part a worker has in the run.
+fn place(member: &v1::Member) -> String {
+    let kind = if member.spare { "spare " } else { "worker " };
+    let name = if member.seated { format!("rank {}", member.rank) } else { kind.to_owned() + &member.member };
+    name + if member.draining { ", told to go" } else { "" }
+}
+
 fn phase(member: &v1::Member) -> String {
     member.phase().as_str_name().trim_start_matches("PHASE_").to_lowercase()
 }
@@ -145,7 +152,8 @@ fn phase(member: &v1::Member) -> String {
 fn as_json(status: &v1::StatusReply) -> serde_json::Value {
     let member = |member: &v1::Member| {
         json!({
-            "member": member.member, "host": member.host, "pid": member.pid, "rank": member.rank,
+            "member": member.member, "host": member.host, "pid": member.pid,
+            "rank": member.seated.then_some(member.rank), "spare": member.spare, "draining": member.draining,
             "phase": phase(member), "applied_step": member.applied_step,
             "seconds_since_heartbeat": member.seconds_since_heartbeat,
         })

@@ -3,13 +3,14 @@
 use crate::{
     Error, Result,
     args::{Coordinator, Run},
-    control::Snapshot,
+    control::{Control, Snapshot},
+    crew::Crew,
     display::Display,
+    journal::JournalError,
     membership::Verdict,
-    server,
+    record, server,
     start::{Launch, Start, URL, start},
     summary,
-    workers::Workers,
 };
 use proto::{Exit, Generation, RunConfig, checkpoint};
 use std::{
@@ -21,9 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::sleep,
+    task::JoinHandle,
+    time::{sleep, timeout},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +42,7 @@ pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
     };
     let logs = launch.folder.join("logs");
     log_to(&logs)?;
-    let workers = Workers::start(launch.config.run.workers, &launch.url, &logs)?;
+    let crew = Crew::start(&launch, arguments.spare, &logs)?;
     eprintln!(
         "run {}: {} workers, coordinator at {}, logs in {}",
         launch.config.run.name,
@@ -48,7 +50,7 @@ pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
         launch.url,
         logs.display()
     );
-    conduct(launch, Some(workers), out).await
+    conduct(launch, Some(crew), out).await
 }
 
 /// `tandem coordinator`.
@@ -92,9 +94,9 @@ fn log_to(logs: &Path) -> Result<()> {
 }
 
 /// Serves the run until its verdict, and tells how it ended.
-async fn conduct(launch: Launch, workers: Option<Workers>, out: &mut impl Write) -> Result<()> {
+async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -> Result<()> {
     let begin = Instant::now();
-    let Launch { config, folder, control, listener, url: _, resume } = launch;
+    let Launch { config, folder, control, journal, listener, url, resume, adopted: _ } = launch;
     let (stop, stopped) = oneshot::channel::<()>();
     let served = control.clone();
     let mut server = tokio::spawn(async move {
@@ -103,17 +105,29 @@ async fn conduct(launch: Launch, workers: Option<Workers>, out: &mut impl Write)
         };
         server::serve(listener, served, stopped).await
     });
+    let kept = control.clone();
+    let mut journal = tokio::spawn(async move { record::keep(&kept, &journal).await });
     let mut display = Display::new(config.optimizer.steps);
     let followed = tokio::select! {
-        followed = follow(&control, workers, &mut display) => followed,
+        followed = follow(&control, &mut crew, &mut display) => followed,
         ended = &mut server => Err(broken(ended)),
+        Err(error) = joined(&mut journal) => Err(error),
     };
     display.finish();
-    let _ = fs::remove_file(folder.join(URL));
+    if fs::read_to_string(folder.join(URL)).is_ok_and(|own| own == url) {
+        let _ = fs::remove_file(folder.join(URL));
+    }
+    if let (Err(Error::Journal(JournalError::Fenced { .. })), Some(crew)) = (&followed, crew) {
+        // The other coordinator goes on with them.
+        crew.release().await;
+    }
     let end = followed?;
+    if !journal.is_finished() && timeout(GRACE, journal).await.is_err() {
+        tracing::warn!("the journal does not take the end of the run: the next start needs --resume");
+    }
     if stop.send(()).is_ok() {
         // What the workers still ask gets its answer before the server goes.
-        let _ = tokio::time::timeout(GRACE, server).await;
+        let _ = timeout(GRACE, server).await;
     }
 
     let recorder = control.recorder();
@@ -122,9 +136,13 @@ async fn conduct(launch: Launch, workers: Option<Workers>, out: &mut impl Write)
     super::say(out, &text)?;
     match end.verdict {
         Some(Verdict { exit: Exit::Done, .. }) => Ok(()),
-        Some(Verdict { exit, reason }) => Err(Error::Ended { exit, reason, folder }),
+        Some(Verdict { exit, reason, .. }) => Err(Error::Ended { exit, reason, folder }),
         None => Err(Error::Server("the run has no verdict".into())),
     }
+}
+
+async fn joined(task: &mut JoinHandle<Result<()>>) -> Result<()> {
+    task.await.unwrap_or_else(|lost| Err(Error::Server(lost.to_string())))
 }
 
 fn broken(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Error {
@@ -136,55 +154,67 @@ fn broken(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Err
 }
 
 /// Shows the run, feeds it the ends of workers and what the user signals, until it is over and the workers are gone.
-async fn follow(
-    control: &crate::control::Control,
-    mut workers: Option<Workers>,
-    display: &mut Display,
-) -> Result<Snapshot> {
-    let host = gethostname::gethostname().to_string_lossy().into_owned();
-    let failed = |source| Error::Read { path: "signals".into(), source };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+async fn follow(control: &Control, crew: &mut Option<Crew>, display: &mut Display) -> Result<Snapshot> {
+    let mut signals = Signals::new()?;
     let mut changes = control.watch();
-    let (mut signals, mut over) = (0, None);
+    let mut over = None;
     loop {
         let now = changes.borrow_and_update().clone();
         display.show(&now);
+        let here = crew.as_mut().filter(|crew| crew.is_here());
         if now.verdict.is_some() {
             over.get_or_insert_with(Instant::now);
-            if workers.is_none() && now.drained {
+            if here.is_none() && now.drained {
                 return Ok(now);
             }
         }
         tokio::select! {
             changed = changes.changed() => changed.map_err(|_| Error::Server("the run is gone".into()))?,
-            ended = next_end(&mut workers) => match ended {
-                Some(ended) => {
-                    tracing::info!("worker process {} {}", ended.pid, ended.how);
-                    control.decide(|membership, _| membership.exited(ended.pid, &host, ended.exit, &ended.how));
-                }
-                None => workers = None,
-            },
-            _ = interrupt.recv() => signals += 1,
-            _ = terminate.recv() => signals += 1,
+            () = work(here, control) => {}
+            () = signals.next() => {}
             () = patience(over) => {
-                let Some(workers) = &workers else { return Ok(now) };
+                let Some(crew) = crew.as_ref().filter(|crew| crew.is_here()) else { return Ok(now) };
                 tracing::warn!("the workers did not go within {GRACE:?} and are killed");
-                workers.kill();
+                crew.kill();
                 over = Some(Instant::now());
             }
         }
-        heed(signals, control, workers.as_ref(), display)?;
+        heed(signals.count, control, crew.as_ref(), display);
+    }
+}
+
+/// What a user or the machine says to this process.
+struct Signals {
+    kinds: [Signal; 3],
+    count: u32,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let failed = |source| Error::Read { path: "signals".into(), source };
+        let listen = |kind| signal(kind).map_err(failed);
+        let kinds = [
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            // What Slurm sends ahead of its time limit, if asked to.
+            listen(SignalKind::user_defined1())?,
+        ];
+        Ok(Self { kinds, count: 0 })
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, ahead] = &mut self.kinds;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = ahead.recv() => {}
+        }
+        self.count += 1;
     }
 }
 
 /// The first signal asks for a stop with a checkpoint, the second ends everything.
-fn heed(
-    signals: u32,
-    control: &crate::control::Control,
-    workers: Option<&Workers>,
-    display: &Display,
-) -> Result<()> {
+fn heed(signals: u32, control: &Control, crew: Option<&Crew>, display: &Display) {
     if signals == 1 && control.watch().borrow().verdict.is_none() {
         let asked = control.decide(|membership, _| membership.request_stop(Generation(0), true));
         if asked.is_ok_and(|news| news) {
@@ -192,17 +222,16 @@ fn heed(
         }
     }
     if signals >= 2 {
-        workers.inspect(|workers| workers.kill());
+        crew.inspect(|crew| crew.kill());
         control.decide(|membership, _| {
             membership.fail(Exit::Lost, "ended by a second signal, without a checkpoint".into());
         });
     }
-    Ok(())
 }
 
-async fn next_end(workers: &mut Option<Workers>) -> Option<crate::workers::Ended> {
-    match workers {
-        Some(workers) => workers.next_end().await,
+async fn work(crew: Option<&mut Crew>, control: &Control) {
+    match crew {
+        Some(crew) => crew.work(control).await,
         None => pending().await,
     }
 }

@@ -21,6 +21,7 @@ impl Membership {
     pub fn request_stop(&mut self, expected: Generation, checkpoint: bool) -> Result<bool, Refusal> {
         self.check_operator(expected)?;
         let before = self.stop.replace(v1::Stop { checkpoint });
+        self.asked = true;
         if before.is_some_and(|before| before.checkpoint) {
             self.stop = before;
         }
@@ -119,6 +120,11 @@ impl Membership {
     /// What was asked for, if the run has to end.
     pub fn stop(&self) -> Option<v1::Stop> {
         self.stop
+    }
+
+    /// The newest request for a checkpoint.
+    pub fn request(&self) -> u64 {
+        self.request
     }
 
     /// The newest request that a committed checkpoint has answered.

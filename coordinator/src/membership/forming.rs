@@ -34,6 +34,8 @@ impl Membership {
         let whole = here.len() + self.finished.len() == self.seats.len();
         if here.is_empty() {
             self.stage = Stage::Idle;
+            // A stop was meant for those who are gone.
+            self.stop = self.stop.filter(|_| self.asked);
         } else if !whole && heard > 0 {
             let why = std::mem::take(&mut self.why).join(", ");
             self.part(false, Some(why), now);
@@ -148,11 +150,12 @@ impl Membership {
         }
         let seat = |id: MemberId| {
             let member = self.members.get(&id)?;
-            let (host, pid, weight, spare) = (member.host.clone(), member.pid, member.weight, member.spare);
-            Some(Seat { member: id, host, pid, weight, spare })
+            let Member { pid, weight, spare, slot, .. } = *member;
+            Some(Seat { member: id, host: member.host.clone(), pid, weight, spare, slot })
         };
-        let seats = chosen.into_iter().filter_map(seat).collect();
-        self.proposal = Some(Proposal { generation: self.generation.next(), seats });
+        let seats: Vec<Seat> = chosen.into_iter().filter_map(seat).collect();
+        let (generation, step) = (self.generation.next(), self.begins(&seats));
+        self.proposal = Some(Proposal { generation, seats, step });
     }
 
     /// The generation that begins as soon as it is [confirmed](Self::confirm).
@@ -162,14 +165,14 @@ impl Membership {
 
     /// The journal has the proposed generation: it begins. Says whether it does.
     pub fn confirm(&mut self, generation: Generation, now: Duration) -> bool {
-        let Some(Proposal { seats, .. }) = self.proposal.take_if(|p| p.generation == generation) else {
+        let Some(Proposal { seats, step, .. }) = self.proposal.take_if(|p| p.generation == generation) else {
             return false;
         };
         if self.verdict.is_some() {
             return false;
         }
         self.begun = (self.committed, self.answered);
-        self.applied = self.begins(&seats);
+        self.applied = step;
         (self.generation, self.seats, self.stage) = (generation, seats, Stage::Together);
         self.finished = BTreeSet::new();
         self.deadline = Some(now);

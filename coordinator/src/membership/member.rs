@@ -57,6 +57,8 @@ pub struct Member {
     pub spare: bool,
     /// Its share of the lanes is proportional to this.
     pub weight: u32,
+    /// The lowest number that no other member of its machine had when it joined: its device.
+    pub slot: u32,
     /// What it is doing; unspecified until it is heard.
     pub phase: v1::Phase,
     /// The newest generation in which it says that it had a seat.
@@ -75,12 +77,13 @@ pub struct Member {
 
 impl Member {
     /// A worker that has just joined.
-    pub(super) fn new(host: &str, pid: u32, spare: bool, weight: u32, now: Duration) -> Self {
+    pub(super) fn new(host: &str, pid: u32, now: Duration) -> Self {
         Self {
             host: host.into(),
             pid,
-            spare,
-            weight,
+            spare: false,
+            weight: 1,
+            slot: 0,
             phase: v1::Phase::Warming,
             generation: Generation(0),
             applied: GlobalStep(0),

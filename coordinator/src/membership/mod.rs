@@ -63,6 +63,8 @@ pub struct Membership {
     answered: u64,
     committed: GlobalStep,
     stop: Option<v1::Stop>,
+    /// This coordinator was asked for the stop, and not an earlier one.
+    asked: bool,
     verdict: Option<Verdict>,
 }
 
@@ -70,8 +72,11 @@ impl Membership {
     /// Nobody has joined yet; members of a generation of an earlier coordinator may still be at work.
     pub fn new(spec: Spec, past: Past, now: Duration) -> Self {
         let adopted = past.seats.iter().map(|seat| {
-            let member = Member::new(&seat.host, seat.pid, seat.spare, seat.weight, now);
-            (seat.member, Member { phase: v1::Phase::Unspecified, ..member })
+            let (weight, spare, slot) = (seat.weight, seat.spare, seat.slot);
+            let draining = past.drained.contains(&seat.member);
+            let unheard = Member::new(&seat.host, seat.pid, now);
+            let phase = v1::Phase::Unspecified;
+            (seat.member, Member { weight, spare, slot, phase, draining, ..unheard })
         });
         Self {
             spec,
@@ -90,7 +95,8 @@ impl Membership {
             request: past.answered,
             answered: past.answered,
             committed: past.committed,
-            stop: None,
+            stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
+            asked: false,
             verdict: None,
         }
     }
@@ -113,7 +119,10 @@ impl Membership {
         }
         self.joined += 1;
         let id = MemberId { epoch: self.epoch, number: self.joined };
-        self.members.insert(id, Member::new(host, pid, spare, weight, now));
+        let taken: BTreeSet<u32> =
+            self.members.values().filter(|other| other.host == host).map(|other| other.slot).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        self.members.insert(id, Member { spare, weight, slot, ..Member::new(host, pid, now) });
         self.proceed(now);
         Ok(id)
     }
@@ -207,13 +216,35 @@ impl Membership {
     /// Time passes: silent members are lost, and waiting for others has an end.
     pub fn tick(&mut self, now: Duration) {
         let silence = |member: &Member| now.saturating_sub(member.heard);
-        let silent = self.members.iter().map(|(id, member)| (*id, silence(member)));
-        let lost: Vec<_> = silent.filter(|(_, silence)| *silence > self.spec.lost_after).collect();
-        for (id, silence) in lost {
-            let seconds = silence.as_secs_f64();
-            self.lose(id, &format!("was not heard for {seconds:.1} s (cluster.lost_after)"), now);
+        let silent = self.members.iter().filter(|(id, member)| silence(member) > self.limit(**id, member));
+        let lost: Vec<_> = silent.map(|(id, member)| (*id, silence(member).as_secs_f64())).collect();
+        for (id, seconds) in lost {
+            self.lose(
+                id,
+                &format!(
+                    "was not heard for {seconds:.1} s (cluster.lost_after = {:.1})",
+                    self.spec.lost_after.as_secs_f64()
+                ),
+                now,
+            );
         }
         self.proceed(now);
+    }
+
+    /// The silence after which a member is lost. While a group forms or parts there are no collectives that would tell of a loss, and
+    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while.
+    fn limit(&self, id: MemberId, member: &Member) -> Duration {
+        let at_work = self.stage == Stage::Together && self.trains();
+        let seated = self.seat(id).is_some() && self.stage != Stage::Adopted;
+        let doubtful = matches!(member.stream, Stream::Gone(_)) && seated && !at_work;
+        if doubtful { self.spec.lost_after / 10 } else { self.spec.lost_after }
+    }
+
+    /// Whether all members of the generation train.
+    fn trains(&self) -> bool {
+        let trains = |member: &Member| matches!(member.phase, v1::Phase::Training | v1::Phase::Finishing);
+        let mut seated = self.seats.iter().filter_map(|seat| self.members.get(&seat.member));
+        seated.all(trains)
     }
 
     /// A member is gone. The generation in which it has a seat can't go on, unless its work is done.
@@ -294,6 +325,11 @@ impl Membership {
         self.generation
     }
 
+    /// Whether a generation goes on.
+    pub fn is_together(&self) -> bool {
+        matches!(self.stage, Stage::Together | Stage::Adopted)
+    }
+
     /// Nobody is here (any more).
     pub fn drained(&self) -> bool {
         self.members.is_empty()
@@ -306,6 +342,16 @@ impl Membership {
             Stage::Idle => present.fold(self.committed, GlobalStep::max),
             _ => self.applied.max(self.committed),
         }
+    }
+
+    /// A member.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// The how-manieth coordinator of the run this is.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The members in the order of joining.

@@ -40,6 +40,10 @@ pub struct Past {
     pub committed: GlobalStep,
     /// The newest request for a checkpoint that a committed one has answered.
     pub answered: u64,
+    /// Those of the members that were told to go.
+    pub drained: Vec<MemberId>,
+    /// The members were told to stop, with or without a checkpoint.
+    pub stop: Option<bool>,
 }
 
 /// A member of a generation; its rank is its place among them.
@@ -55,6 +59,8 @@ pub struct Seat {
     pub weight: u32,
     /// Takes part only in the place of a worker that was lost.
     pub spare: bool,
+    /// Its number among the workers of its machine.
+    pub slot: u32,
 }
 
 /// A generation that begins as soon as the journal has it.
@@ -64,6 +70,8 @@ pub struct Proposal {
     pub generation: Generation,
     /// Its members, by rank.
     pub seats: Vec<Seat>,
+    /// The step with which it begins: the newest that one of them holds, or that of the newest checkpoint.
+    pub step: GlobalStep,
 }
 
 /// Where the run stands.

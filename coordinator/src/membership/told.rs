@@ -7,7 +7,7 @@ use std::time::Duration;
 use v1::directive::Kind;
 
 impl Membership {
-    /// What a member has to do.
+    /// What a member has to do, without a serial number.
     ///
     /// # Errors
     /// [`Refusal::Unknown`].
@@ -15,7 +15,10 @@ impl Membership {
         let member = self.members.get(&id).ok_or(Refusal::Unknown(id))?;
         let seat = self.rank(id).filter(|_| matches!(self.stage, Stage::Together | Stage::Adopted));
         let kind = match (&self.verdict, seat) {
-            (Some(verdict), _) => Kind::Abort(v1::Abort { reason: verdict.reason.clone() }),
+            (Some(verdict), _) => Kind::Abort(v1::Abort {
+                reason: verdict.reason.clone(),
+                exit_code: verdict.exit.code().into(),
+            }),
             (None, Some(rank)) => Kind::Assignment(self.assignment(rank)),
             (None, None) if self.is_dismissed(id, member) => {
                 Kind::Dismiss(v1::Dismiss { reason: "it was told to go, and has no seat".into() })
@@ -27,6 +30,7 @@ impl Membership {
             checkpoint_request: self.request,
             stop: self.stop,
             regroup: seat.is_some() && self.wants_regroup(),
+            serial: 0,
         })
     }
 
@@ -89,14 +93,11 @@ impl Membership {
 
     /// Where the run stands.
     pub fn state(&self) -> State {
-        let trains = |member: &Member| matches!(member.phase, v1::Phase::Training | v1::Phase::Finishing);
         match (&self.verdict, self.stage) {
             (Some(verdict), _) => verdict.state,
             _ if self.stop.is_some() => State::Stopping,
-            (None, Stage::Together) => {
-                let mut seated = self.seats.iter().filter_map(|seat| self.members.get(&seat.member));
-                if seated.all(trains) { State::Training } else { State::Preparing }
-            }
+            (None, Stage::Together) if self.trains() => State::Training,
+            (None, Stage::Together) => State::Preparing,
             (None, Stage::Parting { .. }) => State::Regrouping,
             (None, Stage::Idle) if self.members.values().any(Member::holds) => State::Regrouping,
             (None, Stage::Idle | Stage::Adopted) => State::Waiting,
@@ -129,7 +130,7 @@ impl Membership {
                 let unheard = self.named(|member| member.phase == v1::Phase::Unspecified);
                 format!("generation {generation} of an earlier coordinator: {unheard} not heard yet")
             }
-            Stage::Together if self.state() == State::Preparing => {
+            Stage::Together if !self.trains() => {
                 format!("generation {generation}: {workers} workers form their group and take over the state")
             }
             Stage::Together => format!("generation {generation} trains on {workers} workers"),
@@ -166,20 +167,11 @@ impl Membership {
         found.map(|id| self.name(id)).collect::<Vec<_>>().join(", ")
     }
 
-    /// [`reason`](Self::reason), and how long others are still waited for.
-    pub fn told(&self, now: Duration) -> String {
-        let reason = self.reason();
-        let (ready, left) = (self.candidates().len(), self.deadline.and_then(|end| end.checked_sub(now)));
-        match left {
-            Some(left)
-                if self.stage == Stage::Idle
-                    && self.proposal.is_none()
-                    && self.verdict.is_none()
-                    && ready >= self.spec.least.index() =>
-            {
-                format!("{reason}, for {:.0} s more", left.as_secs_f64())
-            }
-            _ => reason,
-        }
+    /// How long others are still waited for before the run goes on with fewer.
+    pub fn patience(&self, now: Duration) -> Option<Duration> {
+        let waits = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
+        let enough = || self.candidates().len() >= self.spec.least.index();
+        let left = self.deadline.filter(|_| waits && enough())?.checked_sub(now);
+        left.filter(|left| !left.is_zero())
     }
 }

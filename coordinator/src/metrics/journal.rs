@@ -44,6 +44,15 @@ impl<E: Entry> Journal<E> {
         Ok(Self { path, file: BufWriter::new(file), all })
     }
 
+    /// Drops the lines after the step `from`.
+    pub(super) fn rewind(&mut self, from: GlobalStep) -> Result<(), MetricsError> {
+        if self.all.iter().any(|line| line.step() > from.0) {
+            self.flush()?;
+            *self = Self::open(self.path.clone(), from)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn push(&mut self, line: E) -> Result<(), MetricsError> {
         let text = encode(&line).unwrap_or_default();
         self.file.write_all(text.as_bytes()).map_err(MetricsError::at(&self.path))?;

@@ -123,4 +123,23 @@ mod tests {
         assert_eq!(reopened.all()[0].scalars, [("loss".to_string(), 10.0 / 3.0)].into());
         assert_eq!(reopened.all()[0].pairs_per_second, 128.0);
     }
+
+    #[test]
+    fn a_generation_that_begins_earlier_does_its_lines_again() {
+        use super::super::Recorder;
+        let folder = tempfile::tempdir().unwrap();
+        let report = |step| v1::StepReport { step, seconds: 0.5, pairs: 64, ..Default::default() };
+        let row = |step| v1::Substitution { step, row: step, ..Default::default() };
+        let mut recorder = Recorder::open(folder.path().into(), Generation(1), None).unwrap();
+        recorder.record(&[1, 2, 3].map(report), &[row(3)]).unwrap();
+        recorder.begin(Generation(2), GlobalStep(3)).unwrap();
+        assert_eq!(recorder.lines().len(), 3, "it goes on where the other one ended");
+        recorder.begin(Generation(3), GlobalStep(1)).unwrap();
+        recorder.record(&[1, 2, 3].map(report), &[row(3)]).unwrap();
+        let told = |line: &Line| (line.step, line.generation);
+        assert_eq!(recorder.lines().iter().map(told).collect::<Vec<_>>(), [(1, 1), (2, 3), (3, 3)]);
+        let written = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        assert_eq!((written.lines().count(), recorder.latest().substitutions), (3, 1));
+        assert_eq!(fs::read_dir(folder.path().join("tensorboard")).unwrap().count(), 2);
+    }
 }

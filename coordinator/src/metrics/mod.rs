@@ -8,7 +8,11 @@ pub use lines::{Line, Quarantined};
 
 use journal::Journal;
 use proto::{Generation, GlobalStep, v1};
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Metrics can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,7 @@ impl MetricsError {
 
 /// Writes the metrics of one run.
 pub struct Recorder {
+    folder: PathBuf,
     generation: Generation,
     lines: Journal<Line>,
     quarantine: Journal<Quarantined>,
@@ -42,15 +47,36 @@ pub struct Recorder {
 
 impl Recorder {
     /// Opens `metrics.jsonl`, `quarantine.jsonl` and a new event file below `folder`. Lines after the step `resume`, which the
-    /// run is about to do again, are dropped.
+    /// run is about to do again, are dropped; without one, all are kept.
     ///
     /// # Errors
     /// Files that can't be read or written.
-    pub fn open(folder: PathBuf, generation: Generation, resume: GlobalStep) -> Result<Self, MetricsError> {
-        let lines = Journal::open(folder.join("metrics.jsonl"), resume)?;
-        let quarantine = Journal::open(folder.join("quarantine.jsonl"), resume)?;
-        let events = tensorboard::Writer::create(&folder.join("tensorboard"), generation, resume)?;
-        Ok(Self { generation, lines, quarantine, events })
+    pub fn open(
+        folder: PathBuf,
+        generation: Generation,
+        resume: Option<GlobalStep>,
+    ) -> Result<Self, MetricsError> {
+        let kept = resume.unwrap_or(GlobalStep(u64::MAX));
+        let lines: Journal<Line> = Journal::open(folder.join("metrics.jsonl"), kept)?;
+        let quarantine = Journal::open(folder.join("quarantine.jsonl"), kept)?;
+        let last = lines.all().last().map_or(0, |line| line.step);
+        let events = event_file(&folder, generation, resume.unwrap_or(GlobalStep(last)))?;
+        Ok(Self { folder, generation, lines, quarantine, events })
+    }
+
+    /// A generation begins at the step `from`. Lines after it, which it is about to do again, are dropped.
+    ///
+    /// # Errors
+    /// Files that can't be read or written.
+    pub fn begin(&mut self, generation: Generation, from: GlobalStep) -> Result<(), MetricsError> {
+        self.generation = generation;
+        let again = self.last_step() > from;
+        self.lines.rewind(from)?;
+        self.quarantine.rewind(from)?;
+        if again {
+            self.events = event_file(&self.folder, generation, from)?;
+        }
+        Ok(())
     }
 
     /// Writes what is new in `reports` and `replaced`; what was written before, as by a repeated request, is passed over.
@@ -102,6 +128,14 @@ impl Recorder {
             substitutions: self.quarantine.all().len(),
         }
     }
+}
+
+fn event_file(
+    folder: &Path,
+    generation: Generation,
+    from: GlobalStep,
+) -> Result<tensorboard::Writer, MetricsError> {
+    tensorboard::Writer::create(&folder.join("tensorboard"), generation, from)
 }
 
 /// The newest report, and what adds up over all.

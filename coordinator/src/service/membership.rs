@@ -1,7 +1,8 @@
 //! What workers call.
 
 use super::{member, not_taken, refused};
-use crate::{checkpoints::Report, control::Control, membership::Beat};
+use crate::{attendance::Attendance, checkpoints::Report, control::Control, membership::Beat};
+use futures::{StreamExt, stream, stream::BoxStream};
 use proto::{
     Exit, Generation, GlobalStep, PROTOCOL_VERSION, Rank,
     checkpoint::Part,
@@ -27,21 +28,44 @@ const LONGEST_REASON: usize = 1_000;
 #[tonic::async_trait]
 impl Membership for Service {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
-        let v1::JoinRequest { protocol, host, pid } = request.into_inner();
+        let v1::JoinRequest { protocol, host, pid, spare, weight } = request.into_inner();
         if protocol != PROTOCOL_VERSION {
             return Err(Status::failed_precondition(format!(
                 "the worker speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}; install the same Tandem on both"
             )));
         }
-        let joined = self.control.decide(|membership, now| membership.join(&host, pid, now));
+        let joined = self.control.decide(|membership, now| {
+            let id = membership.join(&host, pid, spare, weight, now)?;
+            Ok((id, membership.member(id).map_or(0, |member| member.slot)))
+        });
+        let (id, slot) = joined.map_err(refused)?;
         let handout = self.control.handout();
         Ok(Response::new(v1::JoinReply {
-            member: joined.map_err(refused)?.to_string(),
+            member: id.to_string(),
             run: handout.run.clone(),
             config: handout.config.clone(),
             config_hash: handout.config_hash.clone(),
             heartbeat_ms: handout.heartbeat_ms,
+            slot,
         }))
+    }
+
+    type AttendStream = BoxStream<'static, Result<v1::Directive, Status>>;
+
+    async fn attend(
+        &self,
+        request: Request<v1::AttendRequest>,
+    ) -> Result<Response<Self::AttendStream>, Status> {
+        let id = member(&request.into_inner().member)?;
+        let attendance = Attendance::begin(self.control.clone(), id).map_err(refused)?;
+        let told = stream::unfold(Some(attendance), async |attendance| {
+            let mut attendance = attendance?;
+            match attendance.next().await {
+                Ok(directive) => Some((Ok(directive), Some(attendance))),
+                Err(refusal) => Some((Err(refused(refusal)), None)),
+            }
+        });
+        Ok(Response::new(told.boxed()))
     }
 
     async fn heartbeat(
@@ -54,8 +78,16 @@ impl Membership for Service {
             generation: Generation(request.generation),
             applied: GlobalStep(request.applied_step),
             phase: request.phase(),
+            broken: request.broken,
+            fresh: request.fresh,
         };
         self.control.heartbeat(beat).map(Response::new).map_err(refused)
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {
+        let id = member(&request.into_inner().member)?;
+        let drained = self.control.decide(|membership, now| membership.drain(id, now));
+        drained.map(|()| Response::new(v1::DrainReply {})).map_err(refused)
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
@@ -81,7 +113,8 @@ impl Membership for Service {
             state: request.state,
             ledger: ledger.map(|v1::Segment { name, size, sha256 }| Part { name, size, sha256 }),
         };
-        let committed = self.control.report_part(id, report).await.map_err(not_taken)?;
+        let committed =
+            self.control.report_part(id, report, request.checkpoint_request).await.map_err(not_taken)?;
         Ok(Response::new(v1::ReportPartReply { committed }))
     }
 
@@ -94,8 +127,7 @@ impl Membership for Service {
             let exit = i32::try_from(request.exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
             Err((exit, one_line(&request.reason)))
         };
-        let left =
-            self.control.decide(|membership, _| membership.leave(id, Generation(request.generation), end));
+        let left = self.control.decide(|membership, now| membership.leave(id, end, now));
         left.map(|()| Response::new(v1::LeaveReply {})).map_err(refused)
     }
 }

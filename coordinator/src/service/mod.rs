@@ -60,7 +60,6 @@ fn refused(refusal: Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
         Refusal::Unknown(_) => Status::not_found(text),
-        Refusal::Full(_) => Status::resource_exhausted(text),
         Refusal::Stale { .. } | Refusal::Over(_) | Refusal::NotExpected { .. } => {
             Status::failed_precondition(text)
         }
@@ -73,6 +72,9 @@ fn not_taken(error: ReportError) -> Status {
         ReportError::Metrics(_) => Status::data_loss(error.to_string()),
         ReportError::Checkpoint(crate::checkpoints::CheckpointError::Report { .. }) => {
             Status::invalid_argument(error.to_string())
+        }
+        ReportError::Checkpoint(crate::checkpoints::CheckpointError::Store(_)) => {
+            Status::unavailable(error.to_string())
         }
         ReportError::Checkpoint(_) => Status::data_loss(error.to_string()),
     }

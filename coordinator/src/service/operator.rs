@@ -26,10 +26,11 @@ impl Service {
 impl Operator for Service {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
         let now = self.control.watch().borrow().clone();
+        let left = now.patience.map(|left| format!(", for {:.0} s more", left.as_secs_f64()));
         Ok(Response::new(v1::StatusReply {
             run: self.control.handout().run.clone(),
             state: now.state.word().into(),
-            reason: now.reason,
+            reason: now.reason + &left.unwrap_or_default(),
             generation: now.generation.0,
             step: now.step.0,
             steps: now.steps.0,

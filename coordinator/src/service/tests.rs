@@ -3,15 +3,17 @@
 use crate::{
     checkpoints::{Checkpoints, Identity},
     control::{Control, Handout},
-    membership::{Membership, Spec},
+    journal::{Journal, Opening},
+    membership::{Membership, Past, Spec, Stream},
     metrics::Recorder,
-    server,
+    record, server,
 };
 use object_store::local::LocalFileSystem;
 use proto::{
     Exit, Generation, GlobalStep, PROTOCOL_VERSION, WorldSize, checkpoint,
+    config::CheckpointSection,
     v1::{
-        self, membership_client::MembershipClient, operator_client::OperatorClient,
+        self, directive::Kind, membership_client::MembershipClient, operator_client::OperatorClient,
         rendezvous_client::RendezvousClient,
     },
 };
@@ -20,11 +22,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tonic::{
-    Code, Response, Status,
+    Code, Response, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
-const G: u64 = 4;
+const G: u64 = 1;
 
 struct Run {
     output: TempDir,
@@ -36,6 +38,7 @@ struct Run {
     operator: OperatorClient<Channel>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<crate::Result<()>>,
+    journal: JoinHandle<crate::Result<()>>,
 }
 
 /// A served run that waits for two workers.
@@ -44,21 +47,29 @@ async fn serve() -> Run {
     let disk = LocalFileSystem::new_with_prefix(output.path()).unwrap();
     let store = Folder::new(Arc::new(disk), "".into());
     let spec = Spec {
-        workers: WorldSize(2),
+        wanted: WorldSize(2),
+        least: WorldSize(1),
+        most: WorldSize(2),
+        lanes: 4,
+        grace: Duration::ZERO,
         lost_after: Duration::from_secs(60),
         steps: GlobalStep(10),
-        resume: GlobalStep(0),
-        generation: Generation(G),
+        every: 0,
         fingerprint: "f00d".into(),
     };
+    let (journal, _) = Journal::open(&store, Opening::default()).await.unwrap();
+    let past = Past { epoch: journal.epoch(), ..Past::default() };
     let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
-    let recorder = Recorder::open(output.path().into(), Generation(G), GlobalStep(0)).unwrap();
+    let recorder = Recorder::open(output.path().into(), Generation(G), None).unwrap();
     let handout =
         Handout { run: "r".into(), config: "c".into(), config_hash: "h".into(), heartbeat_ms: 100, batch: 8 };
     let folder = store.below(checkpoint::FOLDER);
-    let checkpoints = Checkpoints::new(&store, identity, 2);
+    let checkpoints = Checkpoints::new(&store, identity, &CheckpointSection::default());
     store.below(ledger::FOLDER).put("s", vec![1; 5]).await.unwrap();
-    let control = Arc::new(Control::new(handout, Membership::new(spec), checkpoints, recorder));
+    let control =
+        Arc::new(Control::new(handout, Membership::new(spec, past, Duration::ZERO), checkpoints, recorder));
+    let kept = control.clone();
+    let journal = tokio::spawn(async move { record::keep(&kept, &journal).await });
     let listener = server::listen("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
@@ -73,6 +84,7 @@ async fn serve() -> Run {
         control,
         folder,
         server,
+        journal,
         stop,
         workers: MembershipClient::new(channel.clone()),
         rendezvous: RendezvousClient::new(channel.clone()),
@@ -82,17 +94,36 @@ async fn serve() -> Run {
 }
 
 impl Run {
-    async fn join(&mut self) -> [String; 2] {
-        let mut names = [const { String::new() }; 2];
-        for (pid, name) in (1..).zip(&mut names) {
-            let request = v1::JoinRequest { protocol: PROTOCOL_VERSION, host: "a".into(), pid };
-            *name = self.workers.join(request).await.unwrap().into_inner().member;
+    async fn join(&mut self, pid: u32) -> String {
+        let host = "a".into();
+        let request = v1::JoinRequest { protocol: PROTOCOL_VERSION, host, pid, ..Default::default() };
+        self.workers.join(request).await.unwrap().into_inner().member
+    }
+
+    /// Two workers that have their seats, and the streams on which they were told so.
+    async fn seated(&mut self) -> ([String; 2], [Streaming<v1::Directive>; 2]) {
+        let names = [self.join(1).await, self.join(2).await];
+        let mut streams = [self.attend(&names[0]).await, self.attend(&names[1]).await];
+        for name in &names {
+            self.workers.heartbeat(beat(name, 0, v1::Phase::Waiting)).await.unwrap();
         }
-        names
+        for (rank, stream) in (0..).zip(&mut streams) {
+            let seat = until(stream, |kind| match kind {
+                Kind::Assignment(seat) => Some(seat),
+                _ => None,
+            });
+            let seat = seat.await;
+            assert_eq!((seat.generation, seat.rank, seat.world_size), (G, rank, 2));
+        }
+        (names, streams)
+    }
+
+    async fn attend(&mut self, member: &str) -> Streaming<v1::Directive> {
+        self.workers.attend(v1::AttendRequest { member: member.into() }).await.unwrap().into_inner()
     }
 
     async fn part(&mut self, member: &str, rank: u32, parts: u32) -> Result<bool, Status> {
-        let name = checkpoint::part_name(rank as usize);
+        let name = checkpoint::part_name(Generation(G), rank as usize);
         self.folder.step(GlobalStep(1)).put(&name, vec![1; 9]).await.unwrap();
         let request = v1::ReportPartRequest {
             member: member.into(),
@@ -104,6 +135,7 @@ impl Run {
             size: 9,
             sha256: "0".repeat(64),
             state: if rank == 0 { "{}".into() } else { String::new() },
+            checkpoint_request: 1,
             ledger: (rank == 0).then(|| v1::Segment { name: "s".into(), size: 5, sha256: "0".repeat(64) }),
         };
         self.workers.report_part(request).await.map(|reply| reply.into_inner().committed)
@@ -111,7 +143,20 @@ impl Run {
 }
 
 fn beat(member: &str, generation: u64, phase: v1::Phase) -> v1::HeartbeatRequest {
-    v1::HeartbeatRequest { member: member.into(), generation, applied_step: 1, phase: phase.into() }
+    let (member, phase) = (member.into(), phase.into());
+    v1::HeartbeatRequest { member, generation, applied_step: 1, phase, ..Default::default() }
+}
+
+/// The first directive of which `wanted` makes something.
+async fn until<T>(stream: &mut Streaming<v1::Directive>, wanted: impl Fn(Kind) -> Option<T>) -> T {
+    let look = async {
+        loop {
+            if let Some(found) = stream.message().await.unwrap().unwrap().kind.and_then(&wanted) {
+                return found;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), look).await.expect("it is not told")
 }
 
 async fn code<T>(answer: impl Future<Output = Result<Response<T>, Status>>) -> Code {
@@ -121,7 +166,7 @@ async fn code<T>(answer: impl Future<Output = Result<Response<T>, Status>>) -> C
 #[tokio::test]
 async fn a_run_ends_as_asked_after_its_checkpoint() {
     let mut run = serve().await;
-    let names = run.join().await;
+    let (names, _streams) = run.seated().await;
     for name in &names {
         run.workers.heartbeat(beat(name, G, v1::Phase::Training)).await.unwrap();
     }
@@ -142,6 +187,13 @@ async fn a_run_ends_as_asked_after_its_checkpoint() {
     let status = run.operator.status(v1::StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.state.as_str(), status.committed_checkpoint), ("finished", 1));
     assert_eq!(run.control.watch().borrow().verdict.as_ref().unwrap().exit, Exit::Stopped);
+    timeout(Duration::from_secs(10), run.journal).await.expect("the end is written").unwrap().unwrap();
+    let past =
+        Journal::look(&Folder::open(run.output.path().to_str().unwrap()).unwrap()).await.unwrap().unwrap();
+    assert_eq!(
+        (past.generation, past.committed.unwrap().request, past.ended.unwrap().exit()),
+        (Generation(G), 1, Some(Exit::Stopped))
+    );
     run.stop.send(()).unwrap();
     timeout(Duration::from_secs(10), run.server).await.expect("idle connections hold it").unwrap().unwrap();
 }
@@ -149,8 +201,8 @@ async fn a_run_ends_as_asked_after_its_checkpoint() {
 #[tokio::test]
 async fn only_a_member_reports_and_only_its_own_part() {
     let mut run = serve().await;
-    assert_eq!(run.part("4-1", 0, 1).await.unwrap_err().code(), Code::NotFound, "nobody has joined");
-    let names = run.join().await;
+    assert_eq!(run.part("1-1", 0, 1).await.unwrap_err().code(), Code::FailedPrecondition, "none has begun");
+    let (names, _streams) = run.seated().await;
     assert_eq!(run.part(&names[0], 0, 1).await.unwrap_err().code(), Code::InvalidArgument, "there are two");
     assert_eq!(run.part(&names[0], 1, 2).await.unwrap_err().code(), Code::InvalidArgument, "not its own");
     assert_eq!(newest(&run.folder).await.unwrap(), None);
@@ -161,7 +213,7 @@ async fn only_a_member_reports_and_only_its_own_part() {
         steps: steps.clone(),
         substitutions: vec![v1::Substitution { step: 1, row: 7, ..Default::default() }],
     };
-    assert_eq!(code(run.workers.report(report("4-9", G))).await, Code::NotFound);
+    assert_eq!(code(run.workers.report(report("1-9", G))).await, Code::NotFound);
     assert_eq!(code(run.workers.report(report(&names[0], 0))).await, Code::FailedPrecondition);
     for _ in 0..2 {
         run.workers.report(report(&names[0], G)).await.unwrap();
@@ -176,16 +228,13 @@ async fn only_a_member_reports_and_only_its_own_part() {
 #[tokio::test]
 async fn what_is_stale_or_foreign_is_refused_with_its_code() {
     let mut run = serve().await;
-    let foreign = v1::JoinRequest { protocol: PROTOCOL_VERSION + 1, host: "a".into(), pid: 1 };
+    let foreign = v1::JoinRequest { protocol: PROTOCOL_VERSION + 1, ..Default::default() };
     assert_eq!(code(run.workers.join(foreign)).await, Code::FailedPrecondition);
-    let names = run.join().await;
-    assert_eq!(
-        code(run.workers.heartbeat(beat(&names[0], G - 1, v1::Phase::Training))).await,
-        Code::FailedPrecondition
-    );
+    let (names, _streams) = run.seated().await;
+    let ahead = beat(&names[0], G + 1, v1::Phase::Training);
+    assert_eq!(code(run.workers.heartbeat(ahead)).await, Code::FailedPrecondition);
+    assert_eq!(code(run.workers.heartbeat(beat("1-9", G, v1::Phase::Training))).await, Code::NotFound);
     assert_eq!(code(run.workers.heartbeat(beat("x", G, v1::Phase::Training))).await, Code::InvalidArgument);
-    let full = v1::JoinRequest { protocol: PROTOCOL_VERSION, host: "a".into(), pid: 3 };
-    assert_eq!(code(run.workers.join(full)).await, Code::ResourceExhausted);
     let get =
         |generation, key: &str, timeout_ms| v1::GetRequest { generation, keys: vec![key.into()], timeout_ms };
     assert_eq!(code(run.rendezvous.get(get(G - 1, "k", 1))).await, Code::FailedPrecondition);
@@ -231,4 +280,69 @@ async fn probes_and_grpcurl_find_the_services() {
     let MessageResponse::ListServicesResponse(found) = reply else { panic!("{reply:?}") };
     let names: Vec<&str> = found.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"tandem.v1.Operator") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+}
+
+#[tokio::test]
+async fn the_loss_of_a_worker_is_told_to_the_others_at_once() {
+    let mut run = serve().await;
+    let (names, [mut stream, other]) = run.seated().await;
+    for name in &names {
+        run.workers.heartbeat(beat(name, G, v1::Phase::Training)).await.unwrap();
+    }
+    let mut waiting = run.rendezvous.clone();
+    let never = v1::GetRequest { generation: G, keys: vec!["never".into()], timeout_ms: 60_000 };
+    let waiting = tokio::spawn(async move { waiting.get(never).await });
+    // A process that dies takes its connection along; its peer has noticed as well.
+    drop(other);
+    let gone = || run.control.look(|m| m.members().any(|(_, m)| matches!(m.stream, Stream::Gone(_))));
+    let mut turns = run.control.turns();
+    while !gone() {
+        let _ = timeout(Duration::from_millis(20), turns.changed()).await;
+    }
+    let broken = beat(&names[0], G, v1::Phase::Waiting);
+    run.workers.heartbeat(v1::HeartbeatRequest { broken: true, ..broken }).await.unwrap();
+    let seat = until(&mut stream, |kind| match kind {
+        Kind::Assignment(seat) if seat.generation > G => Some(seat),
+        _ => None,
+    });
+    let seat = seat.await;
+    assert_eq!((seat.generation, seat.rank, seat.world_size), (G + 1, 0, 1));
+    assert_eq!(waiting.await.unwrap().unwrap_err().code(), Code::FailedPrecondition, "its space is closed");
+    let lost = beat(&names[1], G, v1::Phase::Training);
+    assert_eq!(code(run.workers.heartbeat(lost)).await, Code::NotFound);
+    let status = run.operator.status(v1::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.generation, status.members.len(), status.members[0].seated), (G + 1, 1, true));
+}
+
+#[tokio::test]
+async fn directives_of_a_member_are_ordered_and_told_once() {
+    let mut run = serve().await;
+    let name = run.join(1).await;
+    let mut stream = run.attend(&name).await;
+    let first = stream.message().await.unwrap().unwrap();
+    let answer = run.workers.heartbeat(beat(&name, 0, v1::Phase::Warming)).await.unwrap().into_inner();
+    assert!(answer.serial > first.serial && first.serial > 0, "{first:?} {answer:?}");
+    run.workers.heartbeat(beat(&name, 0, v1::Phase::Warming)).await.unwrap();
+    run.workers.drain(v1::DrainRequest { member: name.clone() }).await.unwrap();
+    let next = stream.message().await.unwrap().unwrap();
+    assert!(next.kind != first.kind && next.serial > answer.serial, "{next:?}");
+    let leave = v1::LeaveRequest { member: name, finished: true, ..Default::default() };
+    run.workers.leave(leave).await.unwrap();
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::NotFound, "it is no member any more");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_was_succeeded_says_by_whom_and_decides_nothing() {
+    let mut run = serve().await;
+    let folder = Folder::open(run.output.path().to_str().unwrap()).unwrap();
+    let url = "http://the-other:1".to_string();
+    Journal::open(&folder, Opening { url: url.clone(), ..Opening::default() }).await.unwrap();
+    for pid in [1, 2] {
+        let name = run.join(pid).await;
+        run.workers.heartbeat(beat(&name, 0, v1::Phase::Waiting)).await.unwrap();
+    }
+    let ended = timeout(Duration::from_secs(10), run.journal).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.exit(), Exit::Lost);
+    assert!(ended.to_string().contains(&url), "{ended}");
+    assert_eq!(run.control.look(|membership| membership.generation()), Generation(0));
 }

@@ -50,13 +50,59 @@ fn a_checkpoint_of_a_tandem_with_other_knobs_is_refused_by_their_names() {
     assert_eq!(error.exit(), Exit::Data);
 }
 
-#[tokio::test]
-async fn every_start_claims_a_generation_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = Folder::open(folder.path().to_str().unwrap()).unwrap();
-    let both = tokio::join!(claim(&output, "a"), claim(&output, "b"));
-    let mut claimed = [both.0.unwrap(), both.1.unwrap()];
-    claimed.sort_unstable();
-    assert_eq!(claimed, [Generation(1), Generation(2)]);
-    assert_eq!(claim(&output, "c").await.unwrap(), Generation(3));
+fn before(config: &RunConfig) -> journal::Past {
+    let seat = |rank: u32| journal::Seat {
+        member: format!("3-{}", 9 - rank),
+        host: "h".into(),
+        pid: rank,
+        rank: proto::Rank(rank),
+        weight: 1 + rank,
+        spare: false,
+        slot: rank,
+    };
+    journal::Past {
+        epoch: 3,
+        by: opening(config, "http://there:1"),
+        generation: Generation(7),
+        seats: vec![seat(1), seat(0)],
+        drained: vec!["3-8".into()],
+        stopping: Some(true),
+        ..journal::Past::default()
+    }
+}
+
+#[test]
+fn workers_of_a_coordinator_that_was_killed_are_taken_over() {
+    let config = config(&[]);
+    let past = adopt(before(&config), 4, Some(&manifest(&config)), &config);
+    let seats: Vec<_> = past.seats.iter().map(|seat| (seat.member.number, seat.weight)).collect();
+    assert_eq!(seats, [(9, 1), (8, 2)], "by rank");
+    assert_eq!((past.epoch, past.generation, past.committed), (4, Generation(7), GlobalStep(5)));
+    assert_eq!((past.drained.len(), past.stop), (1, Some(true)));
+}
+
+#[test]
+fn workers_of_another_configuration_or_of_a_run_that_ended_are_not_taken_over() {
+    let config = config(&[]);
+    let other = self::config(&["optimizer.steps=9"]);
+    let past = adopt(before(&other), 4, None, &config);
+    assert_eq!((past.seats.len(), past.generation, past.stop), (0, Generation(7), None));
+    let ended = Some(journal::End::new(Exit::Done, "done"));
+    let past = adopt(journal::Past { ended, ..before(&config) }, 4, None, &config);
+    assert!(past.seats.is_empty());
+    let found = checkpoint::Manifest { generation: Generation(8), ..manifest(&config) };
+    let past = adopt(before(&config), 4, Some(&found), &config);
+    assert_eq!((past.seats.len(), past.generation), (0, Generation(8)), "the journal misses one");
+}
+
+#[test]
+fn only_a_resume_goes_on_from_what_is_there() {
+    let config = config(&[]);
+    check_unused(&config, None, &journal::Past::default()).unwrap();
+    let error = check_unused(&config, Some(&manifest(&config)), &journal::Past::default()).unwrap_err();
+    assert!(error.to_string().contains("step 5") && error.exit() == Exit::Usage, "{error}");
+    let error = check_unused(&config, None, &before(&config)).unwrap_err();
+    assert!(error.to_string().contains("http://there:1") && error.exit() == Exit::Usage, "{error}");
+    let ended = Some(journal::End::new(Exit::Lost, "lost"));
+    check_unused(&config, None, &journal::Past { ended, ..before(&config) }).unwrap();
 }

@@ -40,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) kind: Kind,
 }
 
+/// What precedes the path of a file of this machine's disk.
+pub(super) const DISK: &str = "/";
 /// What a location can be.
 const SCHEMES: &str = "give a path, or a file, s3, gs, az, http or https URL";
 /// The longest a try may take where we keep the time ourselves.
@@ -61,7 +63,7 @@ pub(super) fn open(location: &str, spec: &StoreSection) -> Result<Opened, StoreE
         let path = Path::from_absolute_path(path).map_err(|e| failed(e.to_string()))?;
         let disk: Arc<dyn ObjectStore> =
             Arc::new(LocalFileSystem::new().with_fsync(true).with_automatic_cleanup(true));
-        return Ok(Opened { once: disk.clone(), steady: disk, path, root: "/".into(), kind: Kind::Local });
+        return Ok(Opened { once: disk.clone(), steady: disk, path, root: DISK.into(), kind: Kind::Local });
     }
     let url = Url::parse(&location).map_err(|e| failed(e.to_string()))?;
     let (scheme, path) = scheme(&url).map_err(failed)?;

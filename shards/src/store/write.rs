@@ -1,15 +1,18 @@
 //! Writing to a store: whole files, tried again, in parts where they are large.
 
 use super::{
-    error::StoreError,
-    open::Kind,
+    error::{StoreError, Trouble},
+    open::{DISK, Kind},
     patience::Fault,
     remote::{Ask, Remote},
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
-use std::time::Duration;
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+};
+use std::{fs, io, time::Duration};
+use tokio::task::spawn_blocking;
 
 /// Larger files are uploaded in parts of this many bytes.
 const UPLOAD_PART: usize = 16 << 20;
@@ -72,6 +75,19 @@ impl Remote {
         .await
     }
 
+    /// Removes the files that broken writes left in a folder of this machine's disk, and the folder if nothing else is in it.
+    pub(super) async fn remove_unfinished(&self, folder: &Path) -> Result<(), StoreError> {
+        if self.kind != Kind::Local || self.root != DISK {
+            return Ok(());
+        }
+        let ask = self.writing("tidying", folder);
+        let path = LocalFileSystem::new().path_to_filesystem(folder);
+        let path = path.map_err(|e| ask.error(e.to_string(), Trouble::Refused))?;
+        let done = spawn_blocking(move || tidy(&path)).await;
+        let done = done.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+        done.map_err(|e| ask.error(e.to_string(), Trouble::Refused))
+    }
+
     /// Removes a file, if it is there.
     pub(super) async fn remove(&self, path: &Path) -> Result<(), StoreError> {
         let ask = self.writing("removing", path);
@@ -83,4 +99,35 @@ impl Remote {
         })
         .await
     }
+}
+
+/// The disk's store first writes a file beside its place, under its name with `#` and a number.
+fn is_unfinished(name: &str) -> bool {
+    name.rsplit_once('#')
+        .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn tidy(folder: &std::path::Path) -> io::Result<()> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if gone(&error) => return Ok(()),
+        entries => entries?,
+    };
+    let mut left = 0;
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_unfinished) {
+            left += 1;
+            continue;
+        }
+        match fs::remove_file(entry.path()) {
+            Err(error) if !gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    if left == 0 {
+        // Whoever begins to write there meanwhile wins.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
 }

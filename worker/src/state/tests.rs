@@ -6,7 +6,8 @@ use crate::batch::LocalBatch;
 use crate::step::Trainer;
 use crate::toy::{batch, config, single};
 use crate::vote::Ballot;
-use proto::config::Precision;
+use proto::config::{OnAnomaly, Precision};
+use shards::ledger::Outcome as Recorded;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
@@ -64,6 +65,32 @@ fn a_step_that_is_not_finite_changes_nothing_and_can_be_redone() {
     assert_same(&before, &snapshot(trainer.state()));
     assert_eq!(counters, trainer.state().counters());
     assert!(trainer.step(&whole(1), &Ballot::default()).unwrap().scalars["loss"].is_finite());
+}
+
+#[test]
+fn an_anomaly_may_be_skipped_and_stops_the_run_when_it_does_not_end() {
+    let mut config = config(0.0);
+    (config.optimizer.on_anomaly, config.optimizer.anomalies) = (OnAnomaly::Skip, 2);
+    let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
+    trainer.step(&whole(0), &Ballot::default()).unwrap();
+    let before = snapshot(trainer.state());
+    let broken = |step| {
+        let mut batch = whole(step);
+        batch.images *= f64::NAN;
+        batch
+    };
+    for step in 1..3 {
+        let outcome = trainer.step(&broken(step), &Ballot::default()).unwrap();
+        assert_eq!((outcome.step.0, outcome.recorded()), (step + 1, Recorded::Skipped));
+        assert!(outcome.anomaly.is_some_and(|what| what.contains("not finite")));
+        assert_same(&before, &snapshot(trainer.state()));
+    }
+    let error = trainer.step(&broken(3), &Ballot::default()).unwrap_err().to_string();
+    assert!(error.starts_with("step 4: the loss is not finite, after 2 anomalies in a row"), "{error}");
+    // The pairs of skipped steps are not trained on later, and the next good step is applied.
+    let outcome = trainer.step(&whole(3), &Ballot::default()).unwrap();
+    assert_eq!((outcome.step.0, outcome.recorded()), (4, Recorded::Applied));
+    assert_eq!((trainer.state().course.anomalies, trainer.state().counters().optimizer_step), (0, 2));
 }
 
 #[test]

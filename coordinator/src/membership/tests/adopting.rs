@@ -9,9 +9,17 @@ fn past() -> Past {
         pid: number,
         weight: 1,
         spare: false,
+        slot: 0,
     };
     let seats = vec![seat(1), seat(2)];
-    Past { epoch: 2, generation: Generation(5), seats, committed: GlobalStep(4), answered: 3 }
+    Past {
+        epoch: 2,
+        generation: Generation(5),
+        seats,
+        committed: GlobalStep(4),
+        answered: 3,
+        ..Past::default()
+    }
 }
 
 fn adopt() -> (Run, [MemberId; 2]) {
@@ -84,4 +92,26 @@ fn a_worker_that_finished_meanwhile_is_not_missed() {
         run.it.leave(id, Ok(()), run.now()).unwrap();
     }
     assert_eq!(run.it.verdict().unwrap().exit, Exit::Done);
+}
+
+#[test]
+fn what_was_asked_of_a_generation_is_still_asked_of_it_and_not_of_others() {
+    let drained = vec![MemberId { epoch: 1, number: 1 }];
+    let asked = Past { drained, stop: Some(true), ..past() };
+    let mut run = Run { it: Membership::new(spec(2), asked, at(0)), now: 0 };
+    let ids = [1, 2].map(|number| MemberId { epoch: 1, number });
+    for id in ids {
+        let told = run.say(id, 5, 6, Phase::Training).unwrap();
+        assert_eq!(told.stop, Some(v1::Stop { checkpoint: true }));
+    }
+    assert!(run.it.members().all(|(id, member)| member.draining == (id == ids[0])));
+
+    let asked = Past { stop: Some(true), ..past() };
+    let mut run = Run { it: Membership::new(spec(2), asked, at(0)), now: 0 };
+    run.tick(21);
+    assert_eq!(
+        (run.it.stop(), run.it.state()),
+        (None, State::Waiting),
+        "nobody is left of whom it was asked"
+    );
 }

@@ -136,7 +136,7 @@ impl Run {
             assert!(it.verdict().is_none());
         }
         assert_eq!(it.verdict().is_some(), it.state().is_final());
-        assert!(!it.told(self.now()).is_empty() && !it.told(self.now()).contains('\n'));
+        assert!(!it.reason().is_empty() && !it.reason().contains('\n'));
         if it.verdict().is_some_and(|verdict| verdict.exit == Exit::Done) {
             assert!(it.newest_committed() >= STEPS);
         }
@@ -154,7 +154,7 @@ proptest! {
     ) {
         let (least, most) = (WorldSize(least), WorldSize(most));
         let spec = Spec { least, most, grace: at(grace), ..spec(wanted) };
-        let seat = Seat { member: MemberId { epoch: 1, number: 7 }, host: "h".into(), pid: 4, weight: 2, spare: false };
+        let seat = Seat { member: MemberId { epoch: 1, number: 7 }, host: "h".into(), pid: 4, weight: 2, spare: false, slot: 0 };
         let seats = if adopted { vec![seat] } else { Vec::new() };
         let past = Past { epoch: 2, generation: Generation(5), seats, ..Past::default() };
         let mut run = Run { it: Membership::new(spec, past, at(0)), now: 0 };
@@ -228,7 +228,7 @@ impl Run {
                 }
             }
         }
-        assert_eq!(self.it.state(), State::Training, "{}", self.it.told(self.now()));
+        assert_eq!(self.it.state(), State::Training, "{}", self.it.reason());
         assert_eq!(self.it.world(), WorldSize(2));
     }
 }

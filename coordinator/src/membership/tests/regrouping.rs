@@ -63,7 +63,8 @@ fn a_run_that_lost_workers_waits_for_others_during_the_grace() {
     run.broken(ids[0], 1, 3);
     run.tick(4);
     assert_eq!(run.it.proposal(), None);
-    assert!(run.it.told(at(4)).ends_with("for 1 s more"), "{}", run.it.told(at(4)));
+    assert_eq!(run.it.patience(at(4)), Some(at(1)));
+    assert!(run.it.reason().contains("1 of 2 workers are ready"), "{}", run.it.reason());
     let mut other = Run { it: run.it.clone(), now: 4 };
     other.ready(3);
     assert_eq!(other.it.proposal().unwrap().seats.len(), 2, "the replacement came in time");
@@ -163,7 +164,7 @@ fn nobody_begins_anew_while_somebody_who_holds_the_run_is_here() {
     assert_eq!(other.it.state(), State::Waiting, "nobody is left");
     // The survivor was refused and joins again: it warms up, but it holds the run.
     let again = run.join(2, false);
-    assert_eq!(run.it.confirm(Generation(2), at(0)), true);
+    assert!(run.it.confirm(Generation(2), at(0)));
     run.say(again, 1, 6, Phase::Warming).unwrap();
     let newcomer = run.ready(3);
     assert_eq!(run.it.proposal(), None, "{}", run.it.reason());
@@ -190,4 +191,27 @@ fn a_checkpoint_that_may_have_died_with_its_generation_is_asked_for_again() {
     run.train(&ids, 7);
     let seat = run.seat(ids[0]);
     assert_eq!((run.told(ids[0]).checkpoint_request, seat.checkpoint_request, seat.resume_step), (2, 2, 7));
+}
+
+#[test]
+fn whose_stream_is_gone_while_a_group_forms_or_parts_is_waited_for_a_short_while() {
+    let (mut run, ids) = training(spec(2));
+    run.now = 1;
+    for id in ids {
+        run.broken(id, 1, 3);
+    }
+    run.confirm();
+    run.it.gone(ids[1], 0, run.now());
+    run.say(ids[0], 2, 3, Phase::Preparing).unwrap();
+    run.tick(3);
+    assert_eq!(run.it.state(), State::Preparing, "it may listen again");
+    run.tick(4);
+    assert_eq!(run.it.state(), State::Regrouping, "{}", run.it.reason());
+
+    let (mut run, ids) = training(Spec { most: WorldSize(3), ..spec(2) });
+    run.ready(3);
+    run.say(ids[0], 1, 5, Phase::Waiting).unwrap();
+    run.it.gone(ids[1], 0, run.now());
+    run.tick(3);
+    assert_eq!(run.it.proposal().unwrap().seats.len(), 2, "it was killed on its way back");
 }

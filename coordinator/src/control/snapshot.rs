@@ -1,0 +1,105 @@
+//! The run at one moment: what people are shown of it, and what others act on.
+
+use crate::{
+    membership::{Membership, State, Verdict},
+    metrics,
+    pace::Pace,
+};
+use proto::{Generation, GlobalStep, v1};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The run at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where it stands.
+    pub state: State,
+    /// Why.
+    pub reason: String,
+    /// How long others are still waited for before it goes on with fewer workers.
+    pub patience: Option<Duration>,
+    /// Its generation.
+    pub generation: Generation,
+    /// Committed updates.
+    pub step: GlobalStep,
+    /// The run's last step.
+    pub steps: GlobalStep,
+    /// Step of the newest committed checkpoint; 0 for none.
+    pub committed: GlobalStep,
+    /// Pairs per second, over the last half minute.
+    pub pairs_per_second: f64,
+    /// Share of the last reported step that was spent waiting for data.
+    pub data_wait: f64,
+    /// Time until the last step, where it is known.
+    pub remaining: Option<Duration>,
+    /// Scalars of the last reported step.
+    pub scalars: BTreeMap<String, f64>,
+    /// Rows replaced so far, because they can't be decoded.
+    pub substitutions: usize,
+    /// How it ended, once it has.
+    pub verdict: Option<Verdict>,
+    /// No worker is here (any more).
+    pub drained: bool,
+}
+
+impl Snapshot {
+    /// The run as it is `now`.
+    pub(super) fn of(
+        membership: &Membership,
+        now: Duration,
+        pace: &Pace,
+        batch: u32,
+        latest: &metrics::Latest,
+    ) -> Self {
+        let steps = membership.spec().steps;
+        Self {
+            state: membership.state(),
+            reason: membership.reason(),
+            patience: membership.patience(now),
+            generation: membership.generation(),
+            step: membership.step().max(latest.step),
+            steps,
+            committed: membership.newest_committed(),
+            pairs_per_second: pace.steps_per_second() * f64::from(batch),
+            data_wait: latest.data_wait,
+            remaining: pace.remaining(steps),
+            scalars: latest.scalars.clone(),
+            substitutions: latest.substitutions,
+            verdict: membership.verdict().cloned(),
+            drained: membership.drained(),
+        }
+    }
+}
+
+/// What of a decision others have to act on.
+#[derive(PartialEq)]
+pub(super) struct Outlook {
+    pub(super) state: State,
+    pub(super) reason: String,
+    pub(super) generation: Generation,
+    pub(super) together: bool,
+    members: usize,
+    draining: usize,
+    request: u64,
+    committed: (GlobalStep, u64),
+    stop: Option<v1::Stop>,
+    regroup: bool,
+    proposed: Option<Generation>,
+}
+
+impl Outlook {
+    pub(super) fn of(membership: &Membership) -> Self {
+        Self {
+            state: membership.state(),
+            reason: membership.reason(),
+            generation: membership.generation(),
+            together: membership.is_together(),
+            members: membership.members().count(),
+            draining: membership.members().filter(|(_, member)| member.draining).count(),
+            request: membership.request(),
+            committed: (membership.newest_committed(), membership.answered()),
+            stop: membership.stop(),
+            regroup: membership.wants_regroup(),
+            proposed: membership.proposal().map(|proposal| proposal.generation),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a run's journal says: the decisions, and what they add up to. Pure: nothing here reads a store.
+
+use proto::{Exit, Generation, GlobalStep, Rank};
+use serde::{Deserialize, Serialize};
+
+/// What a coordinator says of itself when it takes over a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opening {
+    /// The run's name.
+    pub run: String,
+    /// Where it serves.
+    pub url: String,
+    /// The machine that it runs on.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Hash of the run's configuration.
+    pub config: String,
+    /// Drawn anew by every process: tells apart two that are the same in all else, such as containers.
+    pub nonce: u64,
+}
+
+/// A worker that has a place in a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seat {
+    /// The worker's name.
+    pub member: String,
+    /// The machine that it runs on.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Its number in the generation.
+    pub rank: Rank,
+    /// Its share of the lanes is proportional to this.
+    pub weight: u32,
+    /// It joined as a spare.
+    pub spare: bool,
+    /// Its number among the workers of its machine.
+    pub slot: u32,
+}
+
+/// A checkpoint that is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Committed {
+    /// Its step.
+    pub step: GlobalStep,
+    /// The generation that wrote it.
+    pub generation: Generation,
+    /// The newest request for a checkpoint that it answers.
+    pub request: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// Its exit code.
+    pub code: u8,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A decision of a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// It takes over the run. Every coordinator before it is fenced by that.
+    Opened(Opening),
+    /// A membership. Its number is larger than all before it.
+    Generation {
+        /// Its number.
+        generation: Generation,
+        /// Who takes part.
+        seats: Vec<Seat>,
+    },
+    /// A checkpoint is committed.
+    Committed(Committed),
+    /// A worker is to be left out of the next generation.
+    Drained {
+        /// The worker's name.
+        member: String,
+    },
+    /// The run is to stop at its next step boundary.
+    Stopping {
+        /// With a checkpoint.
+        checkpoint: bool,
+    },
+    /// The run is over.
+    Ended(End),
+}
+
+/// What all decisions up to one add up to: enough to go on from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    /// How many coordinators have opened the journal; the last one is the only one that may write.
+    pub epoch: u64,
+    /// The last one.
+    pub by: Opening,
+    /// The newest generation; 0 for none.
+    pub generation: Generation,
+    /// Who takes part in it.
+    pub seats: Vec<Seat>,
+    /// Who is to be left out of the next one.
+    pub drained: Vec<String>,
+    /// The newest committed checkpoint.
+    pub committed: Option<Committed>,
+    /// The run is to stop, and whether with a checkpoint.
+    pub stopping: Option<bool>,
+    /// The run is over, and nobody has opened it since.
+    pub ended: Option<End>,
+}
+
+/// A generation that does not grow: whoever asks for it has not read the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("generation {next} does not follow generation {last}; this is a defect of Tandem, please report it")]
+pub struct Backwards {
+    /// The newest.
+    pub last: Generation,
+    /// The one that was to follow.
+    pub next: Generation,
+}
+
+impl End {
+    /// A run that ended so.
+    pub fn new(exit: Exit, reason: impl Into<String>) -> Self {
+        Self { code: exit.code(), reason: reason.into() }
+    }
+
+    /// Its exit code, where this Tandem knows it.
+    pub fn exit(&self) -> Option<Exit> {
+        Exit::from_code(self.code.into())
+    }
+}
+
+impl Past {
+    /// What it is after one more decision.
+    ///
+    /// # Errors
+    /// A generation that is not larger than the newest.
+    pub fn apply(&self, event: &Event) -> Result<Self, Backwards> {
+        let mut next = self.clone();
+        match event {
+            Event::Opened(by) => {
+                next.epoch += 1;
+                next.by = by.clone();
+                // What stopped or ended it is over as well; who takes over a run that goes on has to know it all.
+                if next.ended.take().is_some() {
+                    next.stopping = None;
+                    next.drained.clear();
+                }
+            }
+            Event::Generation { generation, seats } => {
+                if *generation <= self.generation {
+                    return Err(Backwards { last: self.generation, next: *generation });
+                }
+                (next.generation, next.seats) = (*generation, seats.clone());
+                next.drained.clear();
+            }
+            Event::Committed(new) => {
+                let old = self.committed.unwrap_or(*new);
+                let newest = if new.step > old.step { *new } else { old };
+                next.committed = Some(Committed { request: new.request.max(old.request), ..newest });
+            }
+            Event::Drained { member } => {
+                if !next.drained.contains(member) {
+                    next.drained.push(member.clone());
+                }
+            }
+            Event::Stopping { checkpoint } => next.stopping = Some(*checkpoint),
+            Event::Ended(end) => {
+                next.ended = Some(end.clone());
+                next.seats.clear();
+            }
+        }
+        Ok(next)
+    }
+}

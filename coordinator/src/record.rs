@@ -1,0 +1,124 @@
+//! What the journal has to be told: the decisions of the membership that it does not have yet, one after the other.
+
+use crate::{
+    Result,
+    control::Control,
+    journal::{self, Committed, End, Event, Journal, JournalError},
+    membership::{MemberId, Membership, Proposal, Seat},
+};
+use proto::{GlobalStep, Rank};
+use std::{collections::BTreeSet, time::Duration};
+use tokio::time::{sleep, timeout};
+
+/// How often an idle coordinator looks whether another one has taken over.
+const LOOK: Duration = Duration::from_secs(3);
+/// How soon a store that does not take an entry is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the journal has.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    committed: (GlobalStep, u64),
+    drained: BTreeSet<MemberId>,
+    stopping: Option<bool>,
+    ended: bool,
+}
+
+impl Written {
+    /// All that `membership` has so far.
+    fn all(membership: &Membership) -> Self {
+        Self {
+            committed: (membership.newest_committed(), membership.answered()),
+            drained: drained(membership).collect(),
+            stopping: membership.stop().map(|stop| stop.checkpoint),
+            ended: membership.verdict().is_some(),
+        }
+    }
+
+    /// The next decision to be written.
+    fn next(&self, membership: &Membership) -> Option<Event> {
+        let (committed, stop) = ((membership.newest_committed(), membership.answered()), membership.stop());
+        if committed != self.committed {
+            let (step, request) = committed;
+            return Some(Event::Committed(Committed { step, request, generation: membership.generation() }));
+        }
+        if let Some(member) = drained(membership).find(|id| !self.drained.contains(id)) {
+            return Some(Event::Drained { member: member.to_string() });
+        }
+        if let Some(stop) = stop.filter(|stop| self.stopping != Some(stop.checkpoint)) {
+            return Some(Event::Stopping { checkpoint: stop.checkpoint });
+        }
+        if let Some(verdict) = membership.verdict() {
+            let end = || Event::Ended(End::new(verdict.exit, verdict.reason.clone()));
+            return (!self.ended).then(end);
+        }
+        membership.proposal().map(generation)
+    }
+}
+
+fn drained(membership: &Membership) -> impl Iterator<Item = MemberId> {
+    membership.members().filter(|(_, member)| member.draining).map(|(id, _)| id)
+}
+
+fn generation(proposal: &Proposal) -> Event {
+    let seat = |(rank, seat): (u32, &Seat)| {
+        let Seat { member, host, pid, weight, spare, slot } = seat.clone();
+        journal::Seat { member: member.to_string(), host, pid, rank: Rank(rank), weight, spare, slot }
+    };
+    let seats = (0..).zip(&proposal.seats).map(seat).collect();
+    Event::Generation { generation: proposal.generation, seats }
+}
+
+/// Writes each decision into the journal, and begins a generation once it is there, until the end of the run is written as well.
+///
+/// # Errors
+/// [`JournalError::Fenced`] when another coordinator has taken over, and a journal that can't be gone on with. A store that is down
+/// is waited for: what is not written is not decided.
+pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
+    let mut written = control.look(Written::all);
+    let mut turns = control.turns();
+    loop {
+        turns.borrow_and_update();
+        let due = control.look(|membership| (written.next(membership), membership.proposal().cloned()));
+        let (Some(event), proposal) = due else {
+            if written.ended {
+                return Ok(());
+            }
+            // Whether it changed or the time is over: it is looked at again.
+            if timeout(LOOK, turns.changed()).await.is_err() {
+                tolerate(journal.check().await).await?;
+            }
+            continue;
+        };
+        let begins = proposal.filter(|_| matches!(event, Event::Generation { .. }));
+        if let Some(proposal) = &begins {
+            control.rewind(proposal.generation, proposal.step).await;
+        }
+        if !tolerate(journal.append(event.clone()).await).await? {
+            continue;
+        }
+        match event {
+            Event::Committed(Committed { step, request, .. }) => written.committed = (step, request),
+            Event::Drained { member } => written.drained.extend(member.parse::<MemberId>()),
+            Event::Stopping { checkpoint } => written.stopping = Some(checkpoint),
+            Event::Ended(_) => written.ended = true,
+            Event::Generation { generation, .. } => {
+                control.decide(|membership, now| membership.confirm(generation, now));
+            }
+            Event::Opened(_) => {}
+        }
+    }
+}
+
+/// Whether it was written; waits a while if the store does not answer.
+async fn tolerate(done: std::result::Result<(), JournalError>) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(JournalError::Store(error)) => {
+            tracing::warn!("the journal can't be written, so nothing is decided until it can: {error}");
+            sleep(AGAIN).await;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,228 @@
+//! Runs that lose, gain and replace workers and coordinators while they train: nothing is lost, and nothing is learned otherwise.
+#![allow(clippy::unwrap_used)]
+
+use e2e::run::{Place, Running, alive, signal, tandem};
+use e2e::worker::Worker;
+use serde_json::Value;
+
+/// Steps that no run of a test reaches before it is ended.
+const FOREVER: &str = "optimizer.steps=100000";
+/// What makes losses comparable over numbers of workers.
+const EXACT: &str = "model.dropout=0";
+
+/// The losses that a run reported, step by step: each step once.
+fn losses(place: &Place, output: &str) -> Vec<f64> {
+    let lines = place.metrics(output);
+    let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (1..=steps.len() as u64).collect::<Vec<_>>(), "no step is missing or there twice");
+    lines.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+}
+
+/// The run's losses are those of a run that nothing happened to, and its ledger proves that each row was seen once.
+fn assert_undisturbed(place: &Place, output: &str, sets: &[&str]) {
+    let found = losses(place, output);
+    let steps = format!("optimizer.steps={}", found.len());
+    let told = place.run("undisturbed", &[sets, &[&steps, "run.workers=1"]].concat(), &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let expected = losses(place, "undisturbed");
+    let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs()).fold(0.0, f64::max);
+    assert!(apart < 1e-4, "losses are {apart:e} apart");
+    let proof = tandem(&["data", "verify-ledger", "--run", &place.path(output)]);
+    assert!(proof.code == Some(0) && proof.out.contains("proven"), "{proof:?}");
+}
+
+fn step(run: &Running) -> u64 {
+    run.status()["step"].as_u64().unwrap_or_default()
+}
+
+/// Processes of the workers that have a seat, by rank.
+fn seated(run: &Running) -> Vec<u64> {
+    let status = run.status();
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    let mut seats: Vec<(u64, u64)> =
+        members.iter().filter_map(|m| Some((m["rank"].as_u64()?, m["pid"].as_u64()?))).collect();
+    seats.sort_unstable();
+    seats.into_iter().map(|(_, pid)| pid).collect()
+}
+
+/// Waits until `count` workers train and have done more steps.
+fn trains_on(run: &mut Running, count: usize) {
+    let url = run.folder().to_path_buf();
+    let status = || -> Value {
+        let told = tandem(&["status", "--json", "--run", &url.display().to_string()]);
+        serde_json::from_str(&told.out).unwrap_or_default()
+    };
+    let ready = || {
+        let now = status();
+        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64()).count();
+        now["state"] == "training" && seats == count
+    };
+    run.until(&format!("a generation of {count}"), ready);
+    let before = status()["step"].as_u64().unwrap_or_default();
+    run.until("more steps", || status()["step"].as_u64().unwrap_or_default() > before + 2);
+}
+
+/// Ends a run with a checkpoint.
+fn stop(run: Running) {
+    let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let ended = run.end();
+    assert_eq!(ended.code, Some(75), "{ended:?}");
+}
+
+#[test]
+fn a_killed_worker_is_replaced_while_the_other_goes_on_from_memory() {
+    let place = Place::new();
+    let sets = [FOREVER, EXACT, "checkpoint.every=1000000"];
+    let mut run = place.start("out", &sets);
+    trains_on(&mut run, 2);
+    let first = seated(&run);
+    for _ in 0..2 {
+        let victim = seated(&run)[1];
+        signal("KILL", &[victim]);
+        run.until("the loss to be seen", || !alive(victim));
+        trains_on(&mut run, 2);
+    }
+    let last = seated(&run);
+    assert_eq!(first[0], last[0], "the survivor is the same process");
+    assert!(first[1] != last[1] && run.status()["generation"].as_u64() > Some(2), "{}", run.status());
+    stop(run);
+    assert_undisturbed(&place, "out", &sets);
+}
+
+#[test]
+fn rank_zero_may_be_killed_too_and_so_may_all() {
+    let place = Place::new();
+    let sets = [FOREVER, EXACT, "checkpoint.every=4"];
+    let mut run = place.start("out", &sets);
+    trains_on(&mut run, 2);
+    signal("KILL", &seated(&run)[..1]);
+    trains_on(&mut run, 2);
+    let all = seated(&run);
+    signal("KILL", &all);
+    run.until("their end", || !all.iter().any(|pid| alive(*pid)));
+    trains_on(&mut run, 2);
+    stop(run);
+    assert_undisturbed(&place, "out", &sets);
+}
+
+#[test]
+fn workers_join_wait_as_spares_and_go_when_told() {
+    let place = Place::new();
+    let sets = [FOREVER, EXACT, "run.workers=2", "run.max_workers=3", "cluster.lost_after=5"];
+    let (mut run, url) = place.serve("out", &sets);
+    let start = |name: &str, more: &[&str]| Worker::start(&url, &place.path(name), more);
+    let (one, two) = (start("one", &[]), start("two", &["--weight", "2"]));
+    let spare = start("spare", &["--spare"]);
+    trains_on(&mut run, 2);
+    assert!(!seated(&run).contains(&spare.pid()), "{}", run.status());
+    let three = start("three", &[]);
+    trains_on(&mut run, 3);
+    assert!(seated(&run).contains(&three.pid()));
+    three.signal("TERM");
+    assert_eq!(three.end(), Some(75), "it was told to go, and the run goes on");
+    trains_on(&mut run, 2);
+    one.signal("KILL");
+    trains_on(&mut run, 2);
+    assert!(seated(&run).contains(&spare.pid()), "{}", run.status());
+    let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert_eq!([two.end(), spare.end()], [Some(75); 2]);
+    assert_eq!(run.end().code, Some(75));
+    assert_undisturbed(&place, "out", &sets);
+}
+
+#[test]
+fn a_worker_that_was_stopped_comes_back_as_new() {
+    let place = Place::new();
+    let sets = [FOREVER, EXACT, "cluster.lost_after=1"];
+    let (mut run, url) = place.serve("out", &sets);
+    let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
+    let (one, two) = (start("one"), start("two"));
+    trains_on(&mut run, 2);
+    one.signal("STOP");
+    trains_on(&mut run, 1);
+    assert_eq!(seated(&run), [two.pid()]);
+    one.signal("CONT");
+    trains_on(&mut run, 2);
+    assert_eq!(seated(&run), [two.pid(), one.pid()], "it has the last rank, as a newcomer has");
+    let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert_eq!([one.end(), two.end(), run.end().code], [Some(75); 3]);
+    assert_undisturbed(&place, "out", &sets);
+}
+
+#[test]
+fn training_does_not_stop_without_a_coordinator_and_the_next_one_takes_over() {
+    let place = Place::new();
+    let sets = [FOREVER, EXACT];
+    let (mut run, url) = place.serve("out", &sets);
+    let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
+    let (one, two) = (start("one"), start("two"));
+    trains_on(&mut run, 2);
+    let (before, generation) = (step(&run), run.status()["generation"].clone());
+    signal("KILL", &[run.pid()]);
+    drop(run);
+    // It listens on another port: the workers find it in the run's journal.
+    let (mut run, _) = place.serve_more("out", &sets, &["--resume"]);
+    trains_on(&mut run, 2);
+    assert_eq!(run.status()["generation"], generation, "the generation was not disturbed");
+    assert_eq!(seated(&run), [one.pid(), two.pid()]);
+    assert!(step(&run) > before);
+    // The next one does not wait for the death of this one: it is fenced.
+    let (mut next, _) = place.serve_more("out", &sets, &["--resume"]);
+    trains_on(&mut next, 2);
+    let fenced = run.end();
+    assert!(fenced.code.is_some_and(|code| code != 0), "{fenced:?}");
+    let told = tandem(&["stop", "--run", &next.folder().display().to_string()]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert_eq!([one.end(), two.end(), next.end().code], [Some(75); 3]);
+    assert_undisturbed(&place, "out", &sets);
+}
+
+#[test]
+fn a_signal_to_the_run_writes_a_checkpoint_and_a_second_ends_it_at_once() {
+    let place = Place::new();
+    for name in ["TERM", "USR1"] {
+        let mut run = place.start(name, &[FOREVER, "checkpoint.every=1000000"]);
+        trains_on(&mut run, 2);
+        signal(name, &[run.pid()]);
+        let ended = run.end();
+        assert_eq!(ended.code, Some(75), "{ended:?}");
+        let last = place.metrics(name).last().unwrap()["step"].as_u64().unwrap();
+        assert!(!place.digests(name, last).is_empty(), "step {last} is committed");
+    }
+    let mut run = place.start("twice", &[FOREVER]);
+    trains_on(&mut run, 2);
+    let workers = seated(&run);
+    signal("STOP", &workers[..1]);
+    signal("TERM", &[run.pid()]);
+    run.until("the stop", || run_state(&place, "twice") == "stopping");
+    signal("TERM", &[run.pid()]);
+    assert_eq!(run.end().code, Some(76));
+    assert!(!workers.iter().any(|pid| alive(*pid)), "the workers are gone as well");
+}
+
+fn run_state(place: &Place, output: &str) -> String {
+    let told = tandem(&["status", "--json", "--run", &place.path(output)]);
+    let status: Value = serde_json::from_str(&told.out).unwrap_or_default();
+    status["state"].as_str().unwrap_or_default().into()
+}
+
+#[test]
+fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_ledger() {
+    let place = Place::new();
+    for policy in ["skip", "rollback"] {
+        let policy_set = format!("optimizer.on_anomaly={policy}");
+        // A bound so narrow that ordinary steps go over it.
+        let sets = [&policy_set, "optimizer.steps=60", "optimizer.spike_bound=1.01", "optimizer.anomalies=1000"];
+        let told = place.run(policy, &sets, &[]);
+        assert_eq!(told.code, Some(0), "{told:?}");
+        losses(&place, policy);
+        let proof = tandem(&["data", "verify-ledger", "--json", "--run", &place.path(policy)]);
+        let proof: Value = serde_json::from_str(&proof.out).unwrap();
+        let (skipped, undone) = (&proof["report"]["skipped"], &proof["report"]["undone"]);
+        assert!(proof["proven"] == true && skipped.as_u64() > Some(0), "{proof}");
+        assert_eq!(undone.as_u64() > Some(0), policy == "rollback", "{proof}");
+    }
+}
