@@ -46,6 +46,25 @@ impl World {
         }
     }
 
+    /// Whether a heartbeat says something new or brings something new. That of a step more alone would be of no consequence now.
+    pub(super) fn has_news(&self, place: usize) -> bool {
+        let (Some(epoch), Some(beat)) = (self.reach(place), self.workers[place].beat()) else { return false };
+        let Some(it) = self.coordinators.get(&epoch) else { return false };
+        let known = it.membership.members.get(&beat.member);
+        let said = known.map(|member| (member.phase, member.generation, member.fresh));
+        if said != Some((beat.phase, beat.generation, beat.fresh)) {
+            return true;
+        }
+        let Some(Told { what, request, stop, regroup }) = it.told(beat.member) else { return true };
+        let seat = match what {
+            What::Sit(given) => Some(given),
+            What::Wait => None,
+            What::Leave => return true,
+        };
+        let (orders, link) = (&self.workers[place].orders, self.workers[place].link);
+        *orders != Orders { seat, request, stop, regroup } || link != epoch
+    }
+
     /// The stream tells the directive of now.
     pub(super) fn listen(&mut self, place: usize, rules: &Rules) {
         let told = self.directive(place);
@@ -70,7 +89,11 @@ impl World {
     pub(super) fn obey(&mut self, place: usize, told: Told) {
         let Told { what, request, stop, regroup } = told;
         let seat = match what {
-            What::Leave => return self.leave(place, Err((Exit::Stopped, String::new()))),
+            What::Leave => {
+                self.leave(place, Err((Exit::Stopped, String::new())));
+                // Somebody may start another worker in the place of one that was told to go.
+                return self.workers[place].change(|worker| worker.life = Life::Dead);
+            }
             What::Sit(given) => Some(given),
             What::Wait => None,
         };
@@ -129,10 +152,14 @@ impl World {
         else {
             return Ok(());
         };
-        let again = part.last && !rules.has(Defect::TheLastPartIsReportedOnce);
+        let lasting = part.last && !rules.has(Defect::TheLastPartIsReportedOnce);
+        let own = part.generation == self.workers[place].generation;
         let committed = coordinator.change(|it| it.report(member, part, rules))?;
-        if committed != Some(false) || !again {
-            self.workers[place].change(|worker| worker.outbox.remove(0));
+        if committed != Some(false) || !lasting {
+            self.workers[place].change(|worker| drop(worker.outbox.remove(0)));
+        }
+        if committed.is_none() && lasting && own {
+            self.sever_own(place);
         }
         Ok(())
     }

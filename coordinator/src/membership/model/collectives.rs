@@ -281,8 +281,9 @@ impl World {
     }
 
     pub(super) fn break_group(&mut self, generation: Generation) {
-        if self.groups.get(&generation).is_some_and(|group| !group.broken) {
-            self.groups.change(|groups| groups.entry(generation).and_modify(|group| group.broken = true));
+        let whole = self.groups.get(&generation).is_some_and(|group| !group.broken);
+        if whole {
+            self.groups.change(|groups| groups.iter_mut().for_each(|(of, group)| group.broken |= *of == generation));
         }
     }
 

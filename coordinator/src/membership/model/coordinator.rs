@@ -84,6 +84,8 @@ pub(super) struct Durable {
     pub(super) seats: Vec<Seat>,
     pub(super) decided: Option<Checkpoint>,
     pub(super) answered: u64,
+    pub(super) drained: Vec<MemberId>,
+    pub(super) stop: Option<bool>,
     pub(super) ended: bool,
     /// What a coordinator that is about to open the journal has found.
     pub(super) looked: Option<GlobalStep>,
@@ -97,9 +99,26 @@ impl Durable {
         self.committed.entry(checkpoint.step()).or_insert_with(|| checkpoint.clone());
     }
 
+    /// Whether the journal has to be told of a stop, or of members that are to go.
+    pub(super) fn lacks(&self, membership: &Membership) -> bool {
+        let stop = membership.stop().map(|stop| stop.checkpoint);
+        stop.is_some_and(|_| stop != self.stop) || leaving(membership).any(|id| !self.drained.contains(&id))
+    }
+
+    pub(super) fn ask(&mut self, membership: &Membership) {
+        self.stop = membership.stop().map(|stop| stop.checkpoint);
+        self.drained = leaving(membership).collect();
+    }
+
     pub(super) fn newest(&self) -> GlobalStep {
         self.committed.keys().next_back().copied().unwrap_or_default()
     }
+}
+
+/// Members of the newest generation that are to go.
+fn leaving(membership: &Membership) -> impl Iterator<Item = MemberId> {
+    let draining = |id: &MemberId| membership.members.get(id).is_some_and(|member| member.draining);
+    membership.seats.iter().map(|seat| seat.member).filter(draining)
 }
 
 /// What a coordinator is about to have in the journal or the store. It does one thing after the other.
@@ -141,6 +160,8 @@ impl Coordinator {
             seats: durable.seats.clone(),
             committed: known,
             answered: durable.answered,
+            drained: durable.drained.clone(),
+            stop: durable.stop,
         };
         let membership = Membership::new(rules.spec(), past, NOW);
         let (parts, of, whole) = (BTreeMap::new(), Generation(0), None);

@@ -1,7 +1,7 @@
 //! What may happen next without a fault, and what each event does.
 
 use super::{
-    Broken, Defect, Event, Rules, World,
+    Broken, Defect, Event, Fault, Rules, World,
     coordinator::{Coordinator, NOW, Writing},
     worker::{Life, Worker},
 };
@@ -50,9 +50,7 @@ impl World {
             let (membership, whole) = (&it.membership, it.whole.is_some());
             match it.writing {
                 Writing::Nothing => {
-                    if whole || membership.verdict().is_some() || membership.proposal().is_some() {
-                        events.push(Event::Write(*epoch));
-                    }
+                    events.extend(whole.then_some(Event::Write(*epoch)));
                 }
                 Writing::Generation(_) | Writing::Decided => events.push(Event::Act(*epoch)),
             }
@@ -77,11 +75,9 @@ impl World {
         if !worker.runs() {
             return;
         }
-        if !worker.cut && (worker.member.is_none() || worker.refused) && worker.seat.is_none() {
-            events.push(Event::Join(place));
-        }
         if worker.speaks() {
-            events.extend([Event::Beat(place), Event::Hear(place)]);
+            events.extend(self.has_news(place).then_some(Event::Beat(place)));
+            events.extend((rules.kinds[Fault::Message as usize] > 0).then_some(Event::Hear(place)));
             let busy = |epoch| self.coordinators.get(&epoch).is_none_or(|it| it.whole.is_some());
             if !worker.outbox.is_empty() && !self.reach(place).is_none_or(busy) {
                 events.push(Event::Report(place));
@@ -101,26 +97,64 @@ impl World {
         }
     }
 
-    /// Whether ranks of a generation wait for one that does not come soon.
+    /// Whether the ranks of a generation wait for one that does not move. One that does not come at all is the coordinator's affair.
     fn is_stuck(&self, generation: Generation) -> bool {
         let stopped = |worker: &Worker| worker.life == Life::Stopped && worker.seat.is_some();
-        if self.workers.iter().any(|worker| stopped(worker) && worker.generation == generation) {
-            return true;
-        }
-        let comes = |id: &MemberId| self.workers.iter().any(|worker| worker.member == Some(*id) && worker.speaks());
-        let given = self.record.given.get(&generation);
-        given.is_some_and(|given| !given.iter().all(comes))
+        self.workers.iter().any(|worker| stopped(worker) && worker.generation == generation)
     }
 
     /// An event and all that follows at once.
     pub(super) fn happen(&mut self, event: Event, rules: &Rules) -> Result<(), Broken> {
+        self.act_out(event, rules)?;
+        self.follow(rules)
+    }
+
+    /// What nothing is gained from waiting with.
+    fn follow(&mut self, rules: &Rules) -> Result<(), Broken> {
+        for place in 0..self.workers.len() {
+            let worker = &self.workers[place];
+            if worker.runs() && !worker.cut && worker.seat.is_none() && (worker.member.is_none() || worker.refused) {
+                self.join(place);
+            }
+        }
+        while let Some((epoch, writing)) = self.next_writing(rules) {
+            match writing {
+                Writing::Nothing => self.write(epoch, rules)?,
+                _ => self.act(epoch)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A coordinator that has something to write, where it makes no difference when it does.
+    fn next_writing(&self, rules: &Rules) -> Option<(u64, Writing)> {
+        let matters = self.may_lose_coordinator(rules);
+        let due = |it: &Coordinator| match (it.writing, &it.whole) {
+            (Writing::Generation(_), _) => false,
+            (Writing::Decided, _) | (Writing::Nothing, Some(_)) => !matters,
+            (Writing::Nothing, None) => {
+                let membership = &it.membership;
+                self.durable.lacks(membership) || membership.verdict().is_some() || membership.proposal().is_some()
+            }
+        };
+        let found = self.coordinators.iter().find(|(_, it)| !self.is_over() && due(it));
+        found.map(|(epoch, it)| (*epoch, it.writing))
+    }
+
+    /// Whether it makes a difference when a checkpoint is decided and marked.
+    fn may_lose_coordinator(&self, rules: &Rules) -> bool {
+        let left = |fault: Fault| self.left.all > 0 && self.left.kinds[fault as usize] > 0;
+        let wrong = [Defect::MarkedBeforeTheJournal, Defect::LooksBeforeItOpens].map(|defect| rules.has(defect));
+        left(Fault::KillCoordinator) || left(Fault::Rival) || self.coordinators.len() > 1 || wrong.contains(&true)
+    }
+
+    fn act_out(&mut self, event: Event, rules: &Rules) -> Result<(), Broken> {
         match event {
             Event::Start(place) => {
                 let pid = self.record.next_pid;
                 self.record.change(|record| record.next_pid += 1);
                 self.workers[place].change(|worker| *worker = Worker::new(pid));
             }
-            Event::Join(place) => self.join(place),
             Event::Beat(place) => self.beat(place, true, rules),
             Event::Hear(place) => self.listen(place, rules),
             Event::Advance(place) => self.advance(place, rules)?,
@@ -208,6 +242,8 @@ impl World {
                 true => it.writing = Writing::Decided,
                 false => it.whole = None,
             });
+        } else if self.durable.lacks(&it.membership) {
+            self.durable.change(|durable| durable.ask(&it.membership));
         } else if let Some(verdict) = it.membership.verdict() {
             if verdict.state == State::Failed {
                 return Err(format!("the run fails: {}", verdict.reason));
@@ -219,6 +255,7 @@ impl World {
             }
             self.durable.change(|durable| {
                 (durable.generation, durable.seats) = (proposal.generation, proposal.seats.clone());
+                durable.drained.clear();
             });
             self.with(epoch, |it| it.writing = Writing::Generation(proposal.generation));
         }
@@ -249,7 +286,9 @@ impl World {
     }
 
     fn begin(&mut self, epoch: u64, generation: Generation) -> Result<(), Broken> {
-        self.with(epoch, |it| it.decide(|it| drop(it.confirm(generation, NOW))));
+        self.with(epoch, |it| {
+            it.decide(|it| it.confirm(generation, NOW));
+        });
         let seats = self.coordinators.get(&epoch).map(|it| it.membership.seats.clone()).unwrap_or_default();
         self.give(generation, seats.iter().map(|seat| seat.member).collect())
     }

@@ -16,7 +16,7 @@ fn rank(event: Event) -> u8 {
         Event::Wake(_) | Event::Heal(_) | Event::Start(_) | Event::LateBeat | Event::LateDirective => 0,
         Event::Fence(_) | Event::Look | Event::Open | Event::Act(_) | Event::Write(_) => 1,
         Event::Miss(..) | Event::Gone(..) | Event::GraceEnds(_) => 2,
-        Event::Join(_) | Event::Move(_) | Event::Beat(_) | Event::Hear(_) | Event::Report(_) => 3,
+        Event::Move(_) | Event::Beat(_) | Event::Hear(_) | Event::Report(_) => 3,
         Event::Advance(_) => 4,
         Event::Expire(_) => 5,
         _ => 6,

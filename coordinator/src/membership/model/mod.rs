@@ -191,7 +191,6 @@ struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Start(usize),
-    Join(usize),
     Beat(usize),
     Hear(usize),
     Advance(usize),
@@ -231,12 +230,12 @@ enum Event {
 type Broken = String;
 
 impl World {
-    /// A coordinator serves, and processes are there.
+    /// A coordinator serves, and workers have joined.
     fn first(rules: &Rules) -> Self {
         let mut durable = Durable::default();
         let coordinator = Coordinator::open(&mut durable, GlobalStep(0), rules);
         let workers = (1..=rules.workers).map(|pid| Piece::new(Worker::new(pid))).collect();
-        Self {
+        let mut world = Self {
             coordinators: BTreeMap::from([(1, Piece::new(coordinator))]),
             durable: Piece::new(durable),
             workers,
@@ -244,7 +243,9 @@ impl World {
             late: Piece::new(Late::default()),
             left: Left { all: rules.faults, kinds: rules.kinds },
             record: Piece::new(Record { next_pid: rules.workers + 1, ..Record::default() }),
-        }
+        };
+        (0..world.workers.len()).for_each(|place| world.join(place));
+        world
     }
 
     /// The coordinator that a worker talks to: the one it knows, or else the newest.

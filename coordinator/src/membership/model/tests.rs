@@ -23,7 +23,9 @@ fn without_faults() {
     holds(&rules(0, &[]), 1_000_000, true);
 }
 
+macro_rules! one { ($($name:ident $kind:ident)*) => { $(
 #[test]
-fn one_kill() {
-    holds(&rules(1, &[(Fault::Kill, 1)]), 1_000_000, true);
-}
+fn $name() {
+    holds(&rules(1, &[(Fault::$kind, 1)]), 1_000_000, true);
+} )* } }
+one! { kill Kill stop Stop cut Cut sever Sever coordinator KillCoordinator rival Rival message Message spoil Spoil halt Halt drain Drain }

@@ -175,7 +175,8 @@ impl Worker {
     pub(super) fn beat(&self) -> Option<Beat> {
         let phase = match self.seat.as_ref().map(|seat| seat.stage) {
             None => Phase::Waiting,
-            Some(Stage::Meet | Stage::Table | Stage::Hand | Stage::Compare) => Phase::Preparing,
+            // Preparing makes no difference to what the coordinator decides.
+            Some(Stage::Meet | Stage::Table | Stage::Hand | Stage::Compare) => Phase::Training,
             Some(Stage::Gather | Stage::Vote | Stage::Part) => Phase::Training,
             Some(Stage::Flush | Stage::End) => Phase::Finishing,
         };
