@@ -2,34 +2,38 @@
 
 use super::{
     Broken, Defect, Rules, World,
-    coordinator::{Told, What},
+    coordinator::{Answer, Call, Told, What},
     group::{Group, Rank},
     worker::{Life, Orders, Stage, Worker},
 };
-use proto::Exit;
 
 impl World {
     /// A process registers, or does so again.
-    pub(super) fn join(&mut self, place: usize) {
+    pub(super) fn join(&mut self, place: usize, rules: &Rules) {
         let Some(epoch) = self.reach(place) else { return };
         let pid = self.workers[place].pid;
-        let joined = self.coordinators.get_mut(&epoch).map(|it| it.change(|it| it.join(pid)));
         self.forget_told(place);
-        match joined {
-            Some(Ok(member)) => self.workers[place].change(|worker| {
+        match self.call(epoch, &Call::Join(pid), rules) {
+            Answer::Joined(Some(member)) => self.workers[place].change(|worker| {
                 (worker.member, worker.refused, worker.link) = (Some(member), false, epoch);
                 worker.orders = Orders::default();
             }),
-            Some(Err(_)) => self.part_with(place, Life::Left),
-            None => {}
+            _ => self.part_with(place, Life::Left),
+        }
+    }
+
+    /// What the coordinator of that epoch answers, if it serves.
+    pub(super) fn call(&mut self, epoch: u64, call: &Call, rules: &Rules) -> Answer {
+        match self.coordinators.get_mut(&epoch) {
+            Some(it) => rules.memory.take(it, call, rules),
+            None => Answer::Nothing,
         }
     }
 
     /// A heartbeat and what follows from it, with its answer if that is `heard`.
     pub(super) fn beat(&mut self, place: usize, heard: bool, rules: &Rules) {
         let (Some(epoch), Some(beat)) = (self.reach(place), self.workers[place].beat()) else { return };
-        let Some(coordinator) = self.coordinators.get_mut(&epoch) else { return };
-        let answer = coordinator.change(|it| it.beat(beat));
+        let answer = self.call(epoch, &Call::Beat(beat), rules);
         if !heard {
             return;
         }
@@ -37,8 +41,8 @@ impl World {
             self.workers[place].change(|worker| worker.link = epoch);
         }
         match answer {
-            Ok(told) => self.hear(place, told, rules),
-            Err(_) => {
+            Answer::Told(Some(told)) => self.hear(place, told, rules),
+            _ => {
                 self.workers[place].change(|worker| worker.refused = true);
                 self.forget_told(place);
                 self.sever_own(place);
@@ -47,7 +51,7 @@ impl World {
     }
 
     /// Whether a heartbeat says something new or brings something new. That of a step more alone would be of no consequence now.
-    pub(super) fn has_news(&self, place: usize) -> bool {
+    pub(super) fn has_news(&self, place: usize, rules: &Rules) -> bool {
         let (Some(epoch), Some(beat)) = (self.reach(place), self.workers[place].beat()) else { return false };
         let Some(it) = self.coordinators.get(&epoch) else { return false };
         let known = it.membership.members.get(&beat.member);
@@ -55,7 +59,7 @@ impl World {
         if said != Some((beat.phase, beat.generation, beat.fresh)) {
             return true;
         }
-        let Some(Told { what, request, stop, regroup }) = it.told(beat.member) else { return true };
+        let Some(Told { what, request, stop, regroup }) = self.directive(place, rules) else { return true };
         let seat = match what {
             What::Sit(given) => Some(given),
             What::Wait => None,
@@ -67,15 +71,19 @@ impl World {
 
     /// The stream tells the directive of now.
     pub(super) fn listen(&mut self, place: usize, rules: &Rules) {
-        let told = self.directive(place);
+        let told = self.directive(place, rules);
         if let Some(told) = told {
             self.hear(place, told, rules);
         }
     }
 
-    pub(super) fn directive(&self, place: usize) -> Option<Told> {
+    /// What it tells now.
+    pub(super) fn directive(&self, place: usize, rules: &Rules) -> Option<Told> {
         let (epoch, member) = (self.reach(place)?, self.workers[place].member?);
-        self.coordinators.get(&epoch)?.told(member)
+        match rules.memory.take(&mut self.coordinators.get(&epoch)?.clone(), &Call::Look(member), rules) {
+            Answer::Told(told) => told,
+            _ => None,
+        }
     }
 
     /// A directive counts unless a later one came before it.
@@ -83,14 +91,14 @@ impl World {
         if !rules.has(Defect::OldDirectivesCount) {
             self.forget_told(place);
         }
-        self.obey(place, told);
+        self.obey(place, told, rules);
     }
 
-    pub(super) fn obey(&mut self, place: usize, told: Told) {
+    pub(super) fn obey(&mut self, place: usize, told: Told, rules: &Rules) {
         let Told { what, request, stop, regroup } = told;
         let seat = match what {
             What::Leave => {
-                self.leave(place, Err((Exit::Stopped, String::new())));
+                self.leave(place, false, rules);
                 // Somebody may start another worker in the place of one that was told to go.
                 return self.workers[place].change(|worker| worker.life = Life::Dead);
             }
@@ -147,14 +155,14 @@ impl World {
     /// A part is reported. One that nobody wants any more is given up; one of the last checkpoint is told again until that is committed.
     pub(super) fn report(&mut self, place: usize, rules: &Rules) -> Result<(), Broken> {
         let (Some(epoch), Some(member)) = (self.reach(place), self.workers[place].member) else { return Ok(()) };
-        let (Some(part), Some(coordinator)) =
-            (self.workers[place].outbox.first().cloned(), self.coordinators.get_mut(&epoch))
-        else {
-            return Ok(());
-        };
+        let Some(part) = self.workers[place].outbox.first().cloned() else { return Ok(()) };
         let lasting = part.last && !rules.has(Defect::TheLastPartIsReportedOnce);
         let own = part.generation == self.workers[place].generation;
-        let committed = coordinator.change(|it| it.report(member, part, rules))?;
+        let committed = match self.call(epoch, &Call::Report(member, part), rules) {
+            Answer::Part(committed) => committed,
+            Answer::Broken(what) => return Err(what),
+            _ => return Ok(()),
+        };
         if committed != Some(false) || !lasting {
             self.workers[place].change(|worker| drop(worker.outbox.remove(0)));
         }
@@ -165,13 +173,10 @@ impl World {
     }
 
     /// A worker goes for good, and says so if it is heard.
-    pub(super) fn leave(&mut self, place: usize, end: crate::membership::Goodbye) {
+    pub(super) fn leave(&mut self, place: usize, done: bool, rules: &Rules) {
         let (epoch, member) = (self.reach(place), self.workers[place].member);
-        let heard = self.workers[place].speaks();
-        if let (Some(epoch), Some(member), true) = (epoch, member, heard)
-            && let Some(coordinator) = self.coordinators.get_mut(&epoch)
-        {
-            coordinator.change(|it| it.decide(|membership| drop(membership.leave(member, end, super::coordinator::NOW))));
+        if let (Some(epoch), Some(member), true) = (epoch, member, self.workers[place].speaks()) {
+            self.call(epoch, &Call::Leave(member, done), rules);
         }
         self.part_with(place, Life::Left);
     }

@@ -83,7 +83,7 @@ impl World {
             }
             Stage::Flush => self.enter(place, Stage::End, rules),
             Stage::End => {
-                self.leave(place, Ok(()));
+                self.leave(place, true, rules);
                 Ok(())
             }
         }

@@ -1,13 +1,16 @@
 //! A coordinator: the real [`Membership`] with what its adapters do around it, and what outlives it in the object store.
 
 use super::{
-    Defect, Rules,
+    Broken, Defect, Rules,
+    piece::{Piece, hash},
     worker::{Entry, Lineage, Part},
 };
-use crate::membership::{Beat, MemberId, Membership, Past, Refusal, Seat, Stage, Stream};
-use proto::{Generation, GlobalStep, v1, v1::directive::Kind};
+use crate::membership::{Beat, MemberId, Membership, Past, Seat, Stage, Stream};
+use proto::{Exit, Generation, GlobalStep, v1, v1::directive::Kind};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
     time::Duration,
 };
 
@@ -72,6 +75,60 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     pub(super) fn step(&self) -> GlobalStep {
         GlobalStep(self.state.len() as u64)
+    }
+}
+
+/// What a coordinator hears or notices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Call {
+    Join(u32),
+    Beat(Beat),
+    /// A heartbeat whose answer nobody waits for.
+    Late(Beat),
+    /// What the stream tells a member.
+    Look(MemberId),
+    Report(MemberId, Part),
+    /// With its work done, or not.
+    Leave(MemberId, bool),
+    /// A member was not heard for too long.
+    Miss(MemberId),
+    /// Its stream has ended.
+    Gone(MemberId),
+    GraceEnds,
+    /// The journal has the proposed generation.
+    Confirm(Generation),
+    /// The whole checkpoint has its marker.
+    Committed,
+    Halt,
+    Drain(MemberId),
+}
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Nothing,
+    Joined(Option<MemberId>),
+    /// None for who is not known, or does not listen.
+    Told(Option<Told>),
+    /// Whether the checkpoint is committed; none where the part is of no use.
+    Part(Option<bool>),
+    Broken(Broken),
+}
+
+/// Coordinators meet the same calls in the same states over and over: what followed is remembered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Rc<RefCell<HashMap<(u64, u64), (Piece<Coordinator>, Answer)>>>);
+
+impl Memory {
+    pub(super) fn take(&self, it: &mut Piece<Coordinator>, call: &Call, rules: &Rules) -> Answer {
+        let key = (hash(it), hash(call));
+        if let Some((after, answer)) = self.0.borrow().get(&key) {
+            it.clone_from(after);
+            return answer.clone();
+        }
+        let answer = it.change(|it| it.take(call, rules));
+        self.0.borrow_mut().insert(key, (it.clone(), answer.clone()));
+        answer
     }
 }
 
@@ -170,7 +227,7 @@ impl Coordinator {
     }
 
     /// Lets the membership decide, and does what follows.
-    pub(super) fn decide<T>(&mut self, act: impl FnOnce(&mut Membership) -> T) -> T {
+    fn decide<T>(&mut self, act: impl FnOnce(&mut Membership) -> T) -> T {
         let it = &mut self.membership;
         let before = it.generation;
         let answer = act(it);
@@ -186,12 +243,51 @@ impl Coordinator {
         answer
     }
 
-    pub(super) fn join(&mut self, pid: u32) -> Result<MemberId, Refusal> {
-        self.decide(|it| it.join("", pid, false, 1, NOW))
+    /// What a call changes, and its answer.
+    fn take(&mut self, call: &Call, rules: &Rules) -> Answer {
+        match call.clone() {
+            Call::Join(pid) => Answer::Joined(self.decide(|it| it.join("", pid, false, 1, NOW)).ok()),
+            Call::Beat(beat) => Answer::Told(self.beat(beat)),
+            Call::Late(beat) => self.silently(|it| it.heartbeat(beat, NOW).is_ok()),
+            Call::Look(id) => Answer::Told(self.told(id)),
+            Call::Report(member, part) => match self.report(member, part, rules) {
+                Ok(committed) => Answer::Part(committed),
+                Err(broken) => Answer::Broken(broken),
+            },
+            Call::Leave(id, done) => {
+                let end = if done { Ok(()) } else { Err((Exit::Stopped, String::new())) };
+                self.silently(|it| it.leave(id, end, NOW).is_ok())
+            }
+            Call::Miss(id) => self.silently(|it| {
+                it.members.entry(id).and_modify(|member| member.heard = Duration::ZERO);
+                it.tick(NOW);
+            }),
+            Call::Gone(id) => self.silently(|it| it.gone(id, 0, NOW)),
+            Call::GraceEnds => self.silently(|it| {
+                it.deadline = Some(NOW);
+                it.tick(NOW);
+            }),
+            Call::Confirm(generation) => {
+                self.writing = Writing::Nothing;
+                self.silently(|it| it.confirm(generation, NOW))
+            }
+            Call::Committed => {
+                self.writing = Writing::Nothing;
+                self.note();
+                Answer::Nothing
+            }
+            Call::Halt => self.silently(|it| it.request_stop(Generation(0), true).is_ok()),
+            Call::Drain(id) => self.silently(|it| it.drain(id, NOW).is_ok()),
+        }
+    }
+
+    fn silently<T>(&mut self, act: impl FnOnce(&mut Membership) -> T) -> Answer {
+        self.decide(act);
+        Answer::Nothing
     }
 
     /// The stream is opened if it is not, then comes the heartbeat.
-    pub(super) fn beat(&mut self, beat: Beat) -> Result<Told, Refusal> {
+    fn beat(&mut self, beat: Beat) -> Option<Told> {
         self.decide(|it| {
             let id = beat.member;
             let listens = |it: &Membership| {
@@ -201,26 +297,18 @@ impl Coordinator {
                 // The number of a stream only keeps apart what the model never confuses.
                 it.members.entry(id).and_modify(|member| member.stream = Stream::Open(0));
             }
-            it.heartbeat(beat, NOW).map(Told::of)
+            it.heartbeat(beat, NOW).ok().map(Told::of)
         })
     }
 
     /// What the stream tells.
-    pub(super) fn told(&self, id: MemberId) -> Option<Told> {
+    fn told(&self, id: MemberId) -> Option<Told> {
         let listens = matches!(self.membership.members.get(&id)?.stream, Stream::Open(_));
         self.membership.directive(id).ok().filter(|_| listens).map(Told::of)
     }
 
-    /// A member was not heard for too long.
-    pub(super) fn miss(&mut self, id: MemberId) {
-        self.decide(|it| {
-            it.members.entry(id).and_modify(|member| member.heard = Duration::ZERO);
-            it.tick(NOW);
-        });
-    }
-
     /// Takes the report of a part; says whether it is of use and, if so, whether its checkpoint is committed.
-    pub(super) fn report(&mut self, member: MemberId, part: Part, rules: &Rules) -> Result<Option<bool>, String> {
+    fn report(&mut self, member: MemberId, part: Part, rules: &Rules) -> Result<Option<bool>, String> {
         let step = GlobalStep(part.state.len() as u64);
         let rank = self.membership.rank_of(member, part.generation);
         let fits = rank.is_ok_and(|rank| (rank.0, self.membership.world().0) == (part.rank, part.world));
@@ -253,7 +341,7 @@ impl Coordinator {
     }
 
     /// The checkpoint has its marker.
-    pub(super) fn note(&mut self) {
+    fn note(&mut self) {
         if let Some(done) = self.whole.take() {
             let step = done.step();
             self.parts.retain(|other, _| *other > step);

@@ -2,7 +2,7 @@
 
 use super::{
     Broken, Defect, Event, Fault, Rules, World,
-    coordinator::{Coordinator, NOW, Writing},
+    coordinator::{Call, Coordinator, NOW, Writing},
     worker::{Life, Worker},
 };
 use crate::membership::{MemberId, State, Stream};
@@ -76,7 +76,7 @@ impl World {
             return;
         }
         if worker.speaks() {
-            events.extend(self.has_news(place).then_some(Event::Beat(place)));
+            events.extend(self.has_news(place, rules).then_some(Event::Beat(place)));
             events.extend((rules.kinds[Fault::Message as usize] > 0).then_some(Event::Hear(place)));
             let busy = |epoch| self.coordinators.get(&epoch).is_none_or(|it| it.whole.is_some());
             if !worker.outbox.is_empty() && !self.reach(place).is_none_or(busy) {
@@ -114,13 +114,13 @@ impl World {
         for place in 0..self.workers.len() {
             let worker = &self.workers[place];
             if worker.runs() && !worker.cut && worker.seat.is_none() && (worker.member.is_none() || worker.refused) {
-                self.join(place);
+                self.join(place, rules);
             }
         }
         while let Some((epoch, writing)) = self.next_writing(rules) {
             match writing {
                 Writing::Nothing => self.write(epoch, rules)?,
-                _ => self.act(epoch)?,
+                _ => self.act(epoch, rules)?,
             }
         }
         Ok(())
@@ -171,22 +171,17 @@ impl World {
             Event::Look => self.durable.change(|durable| durable.looked = Some(durable.newest())),
             Event::Open => self.open(rules)?,
             Event::Write(epoch) => self.write(epoch, rules)?,
-            Event::Act(epoch) => self.act(epoch)?,
+            Event::Act(epoch) => self.act(epoch, rules)?,
             Event::Fence(epoch) => self.end_coordinator(epoch),
-            Event::Miss(epoch, id) => self.with(epoch, |it| it.miss(id)),
-            Event::Gone(epoch, id) => self.with(epoch, |it| it.decide(|it| it.gone(id, 0, NOW))),
-            Event::GraceEnds(epoch) => self.with(epoch, |it| {
-                it.decide(|it| {
-                    it.deadline = Some(NOW);
-                    it.tick(NOW);
-                });
-            }),
+            Event::Miss(epoch, id) => drop(self.call(epoch, &Call::Miss(id), rules)),
+            Event::Gone(epoch, id) => drop(self.call(epoch, &Call::Gone(id), rules)),
+            Event::GraceEnds(epoch) => drop(self.call(epoch, &Call::GraceEnds, rules)),
             fault => self.go_wrong(fault, rules)?,
         }
         Ok(())
     }
 
-    pub(super) fn with(&mut self, epoch: u64, act: impl FnOnce(&mut Coordinator)) {
+    fn with(&mut self, epoch: u64, act: impl FnOnce(&mut Coordinator)) {
         if let Some(it) = self.coordinators.get_mut(&epoch) {
             it.change(act);
         }
@@ -220,13 +215,13 @@ impl World {
         let whole = it.whole.as_ref();
         if let Some(whole) = whole.filter(|_| rules.has(Defect::MarkedBeforeTheJournal)) {
             self.durable.change(|durable| durable.mark(whole));
-            self.with(epoch, Coordinator::note);
+            self.call(epoch, &Call::Committed, rules);
             return Ok(());
         }
         if rules.has(Defect::BegunBeforeTheJournal)
             && let Some(proposal) = it.membership.proposal()
         {
-            return self.begin(epoch, proposal.generation);
+            return self.begin(epoch, proposal.generation, rules);
         }
         if self.durable.epoch != epoch {
             self.end_coordinator(epoch);
@@ -263,12 +258,11 @@ impl World {
     }
 
     /// Does what the journal has.
-    fn act(&mut self, epoch: u64) -> Result<(), Broken> {
+    fn act(&mut self, epoch: u64, rules: &Rules) -> Result<(), Broken> {
         let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
-        self.with(epoch, |it| it.writing = Writing::Nothing);
         match it.writing {
             Writing::Nothing => Ok(()),
-            Writing::Generation(generation) => self.begin(epoch, generation),
+            Writing::Generation(generation) => self.begin(epoch, generation, rules),
             Writing::Decided => {
                 if let Some(whole) = &it.whole {
                     self.durable.change(|durable| {
@@ -279,16 +273,14 @@ impl World {
                         }
                     });
                 }
-                self.with(epoch, Coordinator::note);
+                self.call(epoch, &Call::Committed, rules);
                 Ok(())
             }
         }
     }
 
-    fn begin(&mut self, epoch: u64, generation: Generation) -> Result<(), Broken> {
-        self.with(epoch, |it| {
-            it.decide(|it| it.confirm(generation, NOW));
-        });
+    fn begin(&mut self, epoch: u64, generation: Generation, rules: &Rules) -> Result<(), Broken> {
+        self.call(epoch, &Call::Confirm(generation), rules);
         let seats = self.coordinators.get(&epoch).map(|it| it.membership.seats.clone()).unwrap_or_default();
         self.give(generation, seats.iter().map(|seat| seat.member).collect())
     }

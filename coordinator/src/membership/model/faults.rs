@@ -2,7 +2,7 @@
 
 use super::{
     Broken, Event, Fault, Rules, World,
-    coordinator::{NOW, Told},
+    coordinator::{Call, Told},
     worker::{Life, Stage},
 };
 use crate::membership::MemberId;
@@ -84,33 +84,31 @@ impl World {
                 self.late.change(|late| late.beat = beat);
             }
             Event::RepeatDirective(place) => {
-                let told = self.workers[place].member.zip(self.directive(place));
+                let told = self.workers[place].member.zip(self.directive(place, rules));
                 self.late.change(|late| late.told = told.map(|(id, told)| (place, id, told)));
             }
-            Event::LateBeat => self.repeat_beat(),
-            Event::LateDirective => self.repeat_directive(),
+            Event::LateBeat => self.repeat_beat(rules),
+            Event::LateDirective => self.repeat_directive(rules),
             Event::Spoil(generation) => self.spoil(generation),
-            Event::Halt(epoch) => self.with(epoch, |it| {
-                it.decide(|it| drop(it.request_stop(Generation(0), true)));
-            }),
-            Event::Drain(epoch, id) => self.with(epoch, |it| it.decide(|it| drop(it.drain(id, NOW)))),
+            Event::Halt(epoch) => drop(self.call(epoch, &Call::Halt, rules)),
+            Event::Drain(epoch, id) => drop(self.call(epoch, &Call::Drain(id), rules)),
             _ => {}
         }
         Ok(())
     }
 
     /// The answer to a heartbeat that came late is one that nobody waits for.
-    fn repeat_beat(&mut self) {
+    fn repeat_beat(&mut self, rules: &Rules) {
         if let Some((epoch, beat)) = self.late.change(|late| late.beat.take()) {
-            self.with(epoch, |it| it.decide(|it| drop(it.heartbeat(beat, NOW))));
+            self.call(epoch, &Call::Late(beat), rules);
         }
     }
 
-    fn repeat_directive(&mut self) {
+    fn repeat_directive(&mut self, rules: &Rules) {
         let late: Option<(usize, MemberId, Told)> = self.late.change(|late| late.told.take());
         let Some((place, id, told)) = late else { return };
         if self.workers[place].member == Some(id) && self.workers[place].speaks() {
-            self.obey(place, told);
+            self.obey(place, told, rules);
         }
     }
 

@@ -24,7 +24,7 @@ mod tests;
 mod worker;
 
 use super::{Beat, MemberId, Spec};
-use coordinator::{Coordinator, Durable, Told};
+use coordinator::{Coordinator, Durable, Memory, Told};
 use group::Group;
 use piece::Piece;
 use proto::settle::{Held, Plan, settle};
@@ -74,6 +74,7 @@ struct Rules {
     kinds: [u8; FAULTS],
     /// What is wrong with the protocol, on purpose.
     defect: Option<Defect>,
+    memory: Memory,
 }
 
 /// A defect that the search has to find.
@@ -244,7 +245,7 @@ impl World {
             left: Left { all: rules.faults, kinds: rules.kinds },
             record: Piece::new(Record { next_pid: rules.workers + 1, ..Record::default() }),
         };
-        (0..world.workers.len()).for_each(|place| world.join(place));
+        (0..world.workers.len()).for_each(|place| world.join(place, rules));
         world
     }
 

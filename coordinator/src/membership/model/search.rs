@@ -63,15 +63,15 @@ pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
             let ordinary = if world.is_over() { Vec::new() } else { world.ordinary(rules) };
             for event in ordinary.into_iter().chain(world.faults()) {
                 let mut next = world.clone();
-                let held = next.happen(event, rules).and_then(|()| next.check());
-                if let Err(what) = held {
+                let happened = next.happen(event, rules);
+                let at = hash(&next);
+                if happened.is_ok() && numbers.contains_key(&at) {
+                    continue;
+                }
+                if let Err(what) = happened.and_then(|()| next.check()) {
                     let mut events = way(&origins, number);
                     events.push(event);
                     return found(&origins, depth, true, Some(Story { what, events }));
-                }
-                let at = hash(&next);
-                if numbers.contains_key(&at) {
-                    continue;
                 }
                 let new = origins.len() as u32;
                 numbers.insert(at, new);

@@ -5,7 +5,7 @@ use super::{search::search, *};
 fn rules(faults: u8, kinds: &[(Fault, u8)]) -> Rules {
     let mut all = [0; FAULTS];
     kinds.iter().for_each(|(kind, times)| all[*kind as usize] = *times);
-    Rules { workers: 2, most: 2, steps: 2, every: 1, grace: false, faults, kinds: all, defect: None }
+    Rules { workers: 2, most: 2, steps: 2, every: 1, grace: false, faults, kinds: all, defect: None, memory: Memory::default() }
 }
 
 fn holds(rules: &Rules, limit: usize, end: bool) {
