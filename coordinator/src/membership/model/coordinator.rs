@@ -126,7 +126,11 @@ impl Memory {
             it.clone_from(after);
             return answer.clone();
         }
-        let answer = it.change(|it| it.take(call, rules));
+        let answer = it.change(|it| {
+            let answer = it.take(call, rules);
+            it.forget_lost_parts(rules);
+            answer
+        });
         self.0.borrow_mut().insert(key, (it.clone(), answer.clone()));
         answer
     }
@@ -281,6 +285,21 @@ impl Coordinator {
         }
     }
 
+    /// Of a checkpoint that lacks the part of a rank that is gone nothing comes any more.
+    fn forget_lost_parts(&mut self, rules: &Rules) {
+        let it = &self.membership;
+        let here = |rank: &u32| it.seats.get(*rank as usize).is_some_and(|seat| it.members.contains_key(&seat.member));
+        let current = self.of == it.generation;
+        self.parts.retain(|step, parts| {
+            let world = parts.values().next().map_or(0, |part| part.world);
+            let may_come = current && (0..world).all(|rank| parts.contains_key(&rank) || here(&rank));
+            *step > it.newest_committed() && (may_come || rules.has(Defect::PartsOfAnyGeneration))
+        });
+        if self.parts.is_empty() {
+            self.of = Generation(0);
+        }
+    }
+
     fn silently<T>(&mut self, act: impl FnOnce(&mut Membership) -> T) -> Answer {
         self.decide(act);
         Answer::Nothing
@@ -318,7 +337,7 @@ impl Coordinator {
         if self.membership.newest_committed() >= step {
             return Ok(Some(true));
         }
-        if part.generation > self.of {
+        if part.generation != self.of {
             self.of = part.generation;
             self.parts.clear();
         }
@@ -344,7 +363,6 @@ impl Coordinator {
     fn note(&mut self) {
         if let Some(done) = self.whole.take() {
             let step = done.step();
-            self.parts.retain(|other, _| *other > step);
             self.decide(|it| it.committed(step, done.request));
         }
     }

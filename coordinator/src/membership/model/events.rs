@@ -117,6 +117,10 @@ impl World {
                 self.join(place, rules);
             }
         }
+        // Nobody notices what becomes of a coordinator that nobody talks to.
+        let alone = |epoch: &u64| *epoch < self.durable.epoch && !(0..self.workers.len()).any(|w| self.reach(w) == Some(*epoch) && self.is_alive(w));
+        let fenced: Vec<u64> = self.coordinators.keys().copied().filter(alone).collect();
+        fenced.into_iter().for_each(|epoch| self.end_coordinator(epoch));
         while let Some((epoch, writing)) = self.next_writing(rules) {
             match writing {
                 Writing::Nothing => self.write(epoch, rules)?,
@@ -294,7 +298,13 @@ impl World {
                 Err(format!("generation {generation} has the members {before:?}, and then {members:?}"))
             }
             None => {
-                self.record.change(|record| drop(record.given.insert(generation, members)));
+                self.record.change(|record| {
+                    record.given.insert(generation, members);
+                    // Numbers only grow, as another promise has it.
+                    while record.given.len() > 2 {
+                        record.given.pop_first();
+                    }
+                });
                 Ok(())
             }
         }

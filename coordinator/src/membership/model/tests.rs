@@ -23,9 +23,22 @@ fn without_faults() {
     holds(&rules(0, &[]), 1_000_000, true);
 }
 
-macro_rules! one { ($($name:ident $kind:ident)*) => { $(
+macro_rules! all { ($($name:ident $all:literal $($kind:ident)*;)*) => { $(
 #[test]
 fn $name() {
-    holds(&rules(1, &[(Fault::$kind, 1)]), 1_000_000, true);
+    let mut kinds = Vec::new();
+    for kind in [$(Fault::$kind),*] {
+        match kinds.iter_mut().find(|(k, _)| *k == kind) { Some((_, n)) => *n += 1, None => kinds.push((kind, 1)) }
+    }
+    holds(&rules($all, &kinds), 3_000_000, true);
 } )* } }
-one! { kill Kill stop Stop cut Cut sever Sever coordinator KillCoordinator rival Rival message Message spoil Spoil halt Halt drain Drain }
+all! {
+ kill 1 Kill; stop 1 Stop; cut 1 Cut; sever 1 Sever; coordinator 1 KillCoordinator; rival 1 Rival; message 1 Message; spoil 1 Spoil; halt 1 Halt; drain 1 Drain;
+ kill_coordinator 2 Kill KillCoordinator;
+ kill_kill 2 Kill Kill;
+ stop_coordinator 2 Stop KillCoordinator;
+ sever_sever 2 Sever Sever;
+ coordinator_coordinator 2 KillCoordinator KillCoordinator;
+ sever_coordinator 2 Sever KillCoordinator;
+ spoil_kill 2 Spoil Kill;
+}
