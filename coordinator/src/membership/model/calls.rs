@@ -25,7 +25,7 @@ impl World {
     /// What the coordinator of that epoch answers, if it serves.
     pub(super) fn call(&mut self, epoch: u64, call: &Call, rules: &Rules) -> Answer {
         match self.coordinators.get_mut(&epoch) {
-            Some(it) => rules.memory.take(it, call, rules),
+            Some(it) => rules.memory.take(it, call),
             None => Answer::Nothing,
         }
     }
@@ -80,7 +80,7 @@ impl World {
     /// What it tells now.
     pub(super) fn directive(&self, place: usize, rules: &Rules) -> Option<Told> {
         let (epoch, member) = (self.reach(place)?, self.workers[place].member?);
-        match rules.memory.take(&mut self.coordinators.get(&epoch)?.clone(), &Call::Look(member), rules) {
+        match rules.memory.take(&mut self.coordinators.get(&epoch)?.clone(), &Call::Look(member)) {
             Answer::Told(told) => told,
             _ => None,
         }
@@ -88,9 +88,7 @@ impl World {
 
     /// A directive counts unless a later one came before it.
     fn hear(&mut self, place: usize, told: Told, rules: &Rules) {
-        if !rules.has(Defect::OldDirectivesCount) {
-            self.forget_told(place);
-        }
+        self.forget_told(place);
         self.obey(place, told, rules);
     }
 

@@ -71,7 +71,7 @@ impl World {
                 self.workers[place].change(|worker| {
                     worker.holding.staged = Some(generation);
                     if rules.has(Defect::CommitBeforeTheVote) {
-                        worker.holding.commit(generation);
+                        worker.holding.commit(generation, false);
                     }
                 });
                 self.enter(place, Stage::Vote, rules)
@@ -152,7 +152,7 @@ impl World {
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
             holding.settled = Generation(0);
-            (holding.state, holding.ledger) = (first.state, first.ledger);
+            (holding.state, holding.ledger, holding.torn) = (first.state, first.ledger, false);
         });
         self.enter(place, Stage::Compare, rules)
     }
@@ -183,7 +183,7 @@ impl World {
                 self.workers[place].change(|worker| {
                     let holding = &mut worker.holding;
                     holding.settled = Generation(0);
-                    (holding.state, holding.ledger) = (told.state, told.ledger);
+                    (holding.state, holding.ledger, holding.torn) = (told.state, told.ledger, false);
                     if let Some(last) = holding.ledger.last_mut() {
                         *last = Entry { back_to: Some(first.step()), ..*last };
                     }
@@ -191,25 +191,24 @@ impl World {
             }
             Plan::Begin => {}
         }
-        if rules.has(Defect::SettledBeforeCompared) {
-            self.workers[place].change(|worker| worker.holding.settled = worker.generation);
-        }
         self.enter(place, Stage::Compare, rules)
     }
 
     /// All states were found to be the same.
     fn begin_training(&mut self, place: usize, seat: &Seat, rules: &Rules) -> Result<(), Broken> {
         let generation = self.workers[place].generation;
-        let sums: Vec<u64> = self.group(place).iter().flat_map(|g| g.ranks.iter().flatten()).map(|r| r.sum).collect();
-        if sums.windows(2).any(|pair| pair[0] != pair[1]) {
+        if self.group(place).is_some_and(|group| !group.is_one()) {
             return Err(format!("the ranks of generation {generation} go on from different states"));
+        }
+        let newest = self.group(place).and_then(Group::newest);
+        let (settled, newest) = newest.unwrap_or_default();
+        let applied = self.workers[place].holding.applied();
+        if settled.0 > 0 && applied < newest {
+            return Err(format!("generation {generation} goes on from step {applied}, though a rank of it held step {newest}"));
         }
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
-            (holding.rolls_back, holding.settled) = (false, generation);
-            if !rules.has(Defect::StagedIsKept) {
-                holding.staged = None;
-            }
+            (holding.rolls_back, holding.settled, holding.staged) = (false, generation, None);
             let applied = holding.applied().0;
             let last = applied == rules.steps && seat.given.resume.0 < applied;
             let due = |step: u64| step.checked_div(rules.every).unwrap_or(0);
@@ -228,9 +227,7 @@ impl World {
             self.flush(place);
             return Ok(());
         }
-        if !rules.has(Defect::StagedIsKept) {
-            self.workers[place].change(|worker| worker.holding.staged = None);
-        }
+        self.workers[place].change(|worker| worker.holding.staged = None);
         self.enter(place, Stage::Gather, rules)
     }
 
@@ -243,16 +240,21 @@ impl World {
     /// The votes are counted.
     fn commit(&mut self, place: usize, rules: &Rules) -> Result<(), Broken> {
         let generation = self.workers[place].generation;
-        let before = self.workers[place].holding.applied();
+        let early = rules.has(Defect::CommitBeforeTheVote);
+        let before = GlobalStep(self.workers[place].holding.applied().0 - u64::from(early));
         let ballot = self.groups.get(&generation).map(|group| group.ballots[parity(before)]).unwrap_or_default();
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
             holding.staged = None;
-            if !rules.has(Defect::CommitBeforeTheVote) {
-                holding.commit(generation);
+            if !early {
+                holding.commit(generation, ballot.spoiled);
             }
             holding.rolls_back = ballot.spoiled;
         });
+        let made = self.workers[place].holding.state.last();
+        if made.is_none_or(|made| made.spoiled != ballot.spoiled) {
+            return Err(format!("worker {place} has made an update that the votes are against"));
+        }
         if ballot.spoiled {
             self.drop_out(place, true);
             return Ok(());

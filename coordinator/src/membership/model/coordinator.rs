@@ -5,7 +5,7 @@ use super::{
     piece::{Piece, hash},
     worker::{Entry, Lineage, Part},
 };
-use crate::membership::{Beat, MemberId, Membership, Past, Seat, Stage, Stream};
+use crate::membership::{Beat, MemberId, Membership, Past, Proposal, Seat, Stage, Stream};
 use proto::{Exit, Generation, GlobalStep, v1, v1::directive::Kind};
 use std::{
     cell::RefCell,
@@ -120,15 +120,15 @@ pub(super) enum Answer {
 pub(super) struct Memory(Rc<RefCell<HashMap<(u64, u64), (Piece<Coordinator>, Answer)>>>);
 
 impl Memory {
-    pub(super) fn take(&self, it: &mut Piece<Coordinator>, call: &Call, rules: &Rules) -> Answer {
+    pub(super) fn take(&self, it: &mut Piece<Coordinator>, call: &Call) -> Answer {
         let key = (hash(it), hash(call));
         if let Some((after, answer)) = self.0.borrow().get(&key) {
             it.clone_from(after);
             return answer.clone();
         }
         let answer = it.change(|it| {
-            let answer = it.take(call, rules);
-            it.forget_lost_parts(rules);
+            let answer = it.take(call);
+            it.forget_lost_parts();
             answer
         });
         self.0.borrow_mut().insert(key, (it.clone(), answer.clone()));
@@ -155,6 +155,11 @@ pub(super) struct Durable {
 }
 
 impl Durable {
+    pub(super) fn begin(&mut self, proposal: &Proposal) {
+        (self.generation, self.seats) = (proposal.generation, proposal.seats.clone());
+        self.drained.clear();
+    }
+
     /// Makes a marker unless there is one.
     pub(super) fn mark(&mut self, checkpoint: &Checkpoint) {
         self.committed.entry(checkpoint.step()).or_insert_with(|| checkpoint.clone());
@@ -248,13 +253,13 @@ impl Coordinator {
     }
 
     /// What a call changes, and its answer.
-    fn take(&mut self, call: &Call, rules: &Rules) -> Answer {
+    fn take(&mut self, call: &Call) -> Answer {
         match call.clone() {
             Call::Join(pid) => Answer::Joined(self.decide(|it| it.join("", pid, false, 1, NOW)).ok()),
             Call::Beat(beat) => Answer::Told(self.beat(beat)),
             Call::Late(beat) => self.silently(|it| it.heartbeat(beat, NOW).is_ok()),
             Call::Look(id) => Answer::Told(self.told(id)),
-            Call::Report(member, part) => match self.report(member, part, rules) {
+            Call::Report(member, part) => match self.report(member, part) {
                 Ok(committed) => Answer::Part(committed),
                 Err(broken) => Answer::Broken(broken),
             },
@@ -276,7 +281,9 @@ impl Coordinator {
                 self.silently(|it| it.confirm(generation, NOW))
             }
             Call::Committed => {
-                self.writing = Writing::Nothing;
+                if self.writing == Writing::Decided {
+                    self.writing = Writing::Nothing;
+                }
                 self.note();
                 Answer::Nothing
             }
@@ -286,14 +293,14 @@ impl Coordinator {
     }
 
     /// Of a checkpoint that lacks the part of a rank that is gone nothing comes any more.
-    fn forget_lost_parts(&mut self, rules: &Rules) {
+    fn forget_lost_parts(&mut self) {
         let it = &self.membership;
         let here = |rank: &u32| it.seats.get(*rank as usize).is_some_and(|seat| it.members.contains_key(&seat.member));
         let current = self.of == it.generation;
         self.parts.retain(|step, parts| {
             let world = parts.values().next().map_or(0, |part| part.world);
             let may_come = current && (0..world).all(|rank| parts.contains_key(&rank) || here(&rank));
-            *step > it.newest_committed() && (may_come || rules.has(Defect::PartsOfAnyGeneration))
+            *step > it.newest_committed() && may_come
         });
         if self.parts.is_empty() {
             self.of = Generation(0);
@@ -327,11 +334,11 @@ impl Coordinator {
     }
 
     /// Takes the report of a part; says whether it is of use and, if so, whether its checkpoint is committed.
-    fn report(&mut self, member: MemberId, part: Part, rules: &Rules) -> Result<Option<bool>, String> {
+    fn report(&mut self, member: MemberId, part: Part) -> Result<Option<bool>, String> {
         let step = GlobalStep(part.state.len() as u64);
         let rank = self.membership.rank_of(member, part.generation);
         let fits = rank.is_ok_and(|rank| (rank.0, self.membership.world().0) == (part.rank, part.world));
-        if !fits && !rules.has(Defect::PartsOfAnyGeneration) {
+        if !fits {
             return Ok(None);
         }
         if self.membership.newest_committed() >= step {

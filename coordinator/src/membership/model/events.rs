@@ -39,21 +39,20 @@ impl World {
     }
 
     fn coordination(&self, rules: &Rules, events: &mut Vec<Event>) {
+        if rules.has(Defect::LooksBeforeItOpens) && self.durable.looked.is_none() {
+            events.push(Event::Look);
+        }
         if self.coordinators.is_empty() && !self.durable.ended {
-            let looks = rules.has(Defect::LooksBeforeItOpens) && self.durable.looked.is_none();
-            events.push(if looks { Event::Look } else { Event::Open });
+            events.push(Event::Open);
         }
         for (epoch, it) in &self.coordinators {
             if self.durable.epoch > *epoch {
                 events.push(Event::Fence(*epoch));
             }
             let (membership, whole) = (&it.membership, it.whole.is_some());
-            match it.writing {
-                Writing::Nothing => {
-                    events.extend(whole.then_some(Event::Write(*epoch)));
-                }
-                Writing::Generation(_) | Writing::Decided => events.push(Event::Act(*epoch)),
-            }
+            let apart = rules.has(Defect::MarkedBeforeTheJournal);
+            events.extend((whole && (apart || it.writing == Writing::Nothing)).then_some(Event::Write(*epoch)));
+            events.extend((it.writing != Writing::Nothing).then_some(Event::Act(*epoch)));
             if membership.deadline.is_some_and(|deadline| deadline > NOW) {
                 events.push(Event::GraceEnds(*epoch));
             }
@@ -124,7 +123,7 @@ impl World {
         while let Some((epoch, writing)) = self.next_writing(rules) {
             match writing {
                 Writing::Nothing => self.write(epoch, rules)?,
-                _ => self.act(epoch, rules)?,
+                Writing::Generation(_) | Writing::Decided => self.act(epoch, rules)?,
             }
         }
         Ok(())
@@ -133,10 +132,12 @@ impl World {
     /// A coordinator that has something to write, where it makes no difference when it does.
     fn next_writing(&self, rules: &Rules) -> Option<(u64, Writing)> {
         let matters = self.may_lose_coordinator(rules);
-        let due = |it: &Coordinator| match (it.writing, &it.whole) {
-            (Writing::Generation(_), _) => false,
-            (Writing::Decided, _) | (Writing::Nothing, Some(_)) => !matters,
-            (Writing::Nothing, None) => {
+        let apart = rules.has(Defect::MarkedBeforeTheJournal);
+        let due = |it: &Coordinator| match it.writing {
+            Writing::Generation(_) => false,
+            Writing::Decided => !matters,
+            Writing::Nothing if it.whole.is_some() && !apart => !matters,
+            Writing::Nothing => {
                 let membership = &it.membership;
                 self.durable.lacks(membership) || membership.verdict().is_some() || membership.proposal().is_some()
             }
@@ -174,6 +175,7 @@ impl World {
             Event::Expire(generation) => self.break_group(generation),
             Event::Look => self.durable.change(|durable| durable.looked = Some(durable.newest())),
             Event::Open => self.open(rules)?,
+            Event::Write(epoch) if rules.has(Defect::MarkedBeforeTheJournal) => self.mark(epoch, rules),
             Event::Write(epoch) => self.write(epoch, rules)?,
             Event::Act(epoch) => self.act(epoch, rules)?,
             Event::Fence(epoch) => self.end_coordinator(epoch),
@@ -216,18 +218,8 @@ impl World {
     /// Writes the next decision into the journal, or finds that another coordinator has.
     fn write(&mut self, epoch: u64, rules: &Rules) -> Result<(), Broken> {
         let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
-        let whole = it.whole.as_ref();
-        if let Some(whole) = whole.filter(|_| rules.has(Defect::MarkedBeforeTheJournal)) {
-            self.durable.change(|durable| durable.mark(whole));
-            self.call(epoch, &Call::Committed, rules);
-            return Ok(());
-        }
-        if rules.has(Defect::BegunBeforeTheJournal)
-            && let Some(proposal) = it.membership.proposal()
-        {
-            return self.begin(epoch, proposal.generation, rules);
-        }
-        if self.durable.epoch != epoch {
+        let whole = it.whole.as_ref().filter(|_| !rules.has(Defect::MarkedBeforeTheJournal));
+        if self.durable.epoch != epoch && !rules.has(Defect::NoFence) {
             self.end_coordinator(epoch);
             return Ok(());
         }
@@ -252,13 +244,22 @@ impl World {
             if proposal.generation <= self.durable.generation {
                 return Err(format!("generation {} follows generation {}", proposal.generation, self.durable.generation));
             }
-            self.durable.change(|durable| {
-                (durable.generation, durable.seats) = (proposal.generation, proposal.seats.clone());
-                durable.drained.clear();
-            });
+            if rules.has(Defect::BegunBeforeTheJournal) {
+                self.give(proposal.generation, proposal.seats.iter().map(|seat| seat.member).collect())?;
+            } else {
+                self.durable.change(|durable| durable.begin(proposal));
+            }
             self.with(epoch, |it| it.writing = Writing::Generation(proposal.generation));
         }
         Ok(())
+    }
+
+    /// Gives a whole checkpoint its marker, whoever leads the run and whatever it decides meanwhile.
+    fn mark(&mut self, epoch: u64, rules: &Rules) {
+        if let Some(whole) = self.coordinators.get(&epoch).and_then(|it| it.whole.clone()) {
+            self.durable.change(|durable| durable.mark(&whole));
+            self.call(epoch, &Call::Committed, rules);
+        }
     }
 
     /// Does what the journal has.
@@ -266,7 +267,12 @@ impl World {
         let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
         match it.writing {
             Writing::Nothing => Ok(()),
-            Writing::Generation(generation) => self.begin(epoch, generation, rules),
+            Writing::Generation(generation) => {
+                if let Some(proposal) = it.membership.proposal().filter(|_| rules.has(Defect::BegunBeforeTheJournal)) {
+                    self.durable.change(|durable| durable.begin(proposal));
+                }
+                self.begin(epoch, generation, rules)
+            }
             Writing::Decided => {
                 if let Some(whole) = &it.whole {
                     self.durable.change(|durable| {

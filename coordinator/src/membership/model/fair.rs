@@ -1,13 +1,13 @@
 //! What comes when no more faults happen: what was taken comes back, what is sent arrives, and everybody does in turn what they
 //! can. It is a function of the state, so a path that meets one that was gone before need not be gone again.
 
-use super::{Event, Rules, World, piece::hash};
-use std::collections::HashMap;
+use super::{Broken, Event, FAULTS, Rules, World, piece::hash, search::Story};
+use std::collections::HashSet;
 
 /// States from which the run is known to reach its end.
 #[derive(Default)]
 pub(super) struct Known {
-    ends: HashMap<u64, ()>,
+    ends: HashSet<u64>,
 }
 
 /// How urgent an event is; what can only fail does so last.
@@ -25,37 +25,35 @@ fn rank(event: Event) -> u8 {
 
 impl World {
     /// The next event, and the state after it; none where nothing happens any more.
-    fn fair(&self, rules: &Rules) -> Option<(Event, World)> {
+    fn fair(&self, rules: &Rules) -> Option<(Event, Result<World, Broken>)> {
         let mut events = self.ordinary(rules);
         events.sort_by_key(|event| rank(*event));
         let before = hash(self);
         events.into_iter().find_map(|event| {
             let mut next = self.clone();
-            // What breaks a promise is found by the search.
-            next.happen(event, rules).ok()?;
-            (hash(&next) != before).then_some((event, next))
+            let held = next.happen(event, rules);
+            (held.is_err() || hash(&next) != before).then_some((event, held.map(|()| next)))
         })
     }
 
     /// Whether the run reaches its end from here; if not, the events up to where it goes in circles or stands still.
-    pub(super) fn ends(&self, rules: &Rules, known: &mut Known) -> Result<(), Vec<Event>> {
+    pub(super) fn ends(&self, rules: &Rules, known: &mut Known) -> Result<(), Story> {
         let mut world = self.clone();
-        world.left.all = 0;
-        world.left.kinds = Default::default();
+        (world.left.all, world.left.kinds) = (0, [0; FAULTS]);
         let (mut path, mut events) = (Vec::new(), Vec::new());
         loop {
             let at = hash(&world);
-            if world.is_over() || known.ends.contains_key(&at) {
-                known.ends.extend(path.into_iter().map(|at| (at, ())));
+            if world.is_over() || known.ends.contains(&at) {
+                known.ends.extend(path);
                 return Ok(());
             }
-            if path.contains(&at) {
-                return Err(events);
-            }
+            let circles = path.contains(&at);
             path.push(at);
-            let Some((event, next)) = world.fair(rules) else { return Err(events) };
+            let Some((event, next)) = world.fair(rules).filter(|_| !circles) else {
+                return Err(Story { what: "no more faults happen, and the run does not end".into(), events });
+            };
             events.push(event);
-            world = next;
+            world = next.map_err(|what| Story { what, events: events.clone() })?;
         }
     }
 }

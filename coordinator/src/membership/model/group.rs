@@ -3,7 +3,7 @@
 //! left, that has lost a connection, or that waited too long for somebody.
 
 use super::worker::{Holding, Stage};
-use proto::{GlobalStep, settle::{Held, Plan}};
+use proto::{Generation, GlobalStep, settle::{Held, Plan}};
 
 /// What the ranks of a generation have told each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,17 @@ impl Group {
         let mut at: Vec<(u8, Stage)> = self.ranks.iter().flatten().map(|r| (r.count, r.stage)).collect();
         at.sort_by_key(|(count, _)| *count);
         at.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
+    }
+
+    /// Whether all have brought the same state to the comparison.
+    pub(super) fn is_one(&self) -> bool {
+        let sums: Vec<u64> = self.ranks.iter().flatten().map(|rank| rank.sum).collect();
+        sums.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// The newest generation that counts for a state in it, and the highest step of that.
+    pub(super) fn newest(&self) -> Option<(Generation, GlobalStep)> {
+        self.ranks.iter().flatten().map(|rank| (rank.held.settled, rank.held.applied)).max()
     }
 
     pub(super) fn plan(&self, settle: impl Fn(&[Held]) -> Plan) -> Plan {

@@ -27,7 +27,7 @@ use super::{Beat, MemberId, Spec};
 use coordinator::{Coordinator, Durable, Memory, Told};
 use group::Group;
 use piece::Piece;
-use proto::settle::{Held, Plan, settle};
+use proto::settle::{Deed, Held, Plan, settle};
 use proto::{Generation, GlobalStep, WorldSize};
 use std::{collections::BTreeMap, time::Duration};
 use worker::{Life, Worker};
@@ -84,28 +84,26 @@ enum Defect {
     TheLowestStepWins,
     /// The highest applied step wins, also that of a branch that was given up.
     BranchesAreNotToldApart,
-    /// A state counts as that of the generation before its ranks have compared it.
-    SettledBeforeCompared,
+    /// Who is one step behind keeps its state.
+    WhoIsBehindKeeps,
+    /// Who takes the leader's state keeps its own ledger.
+    TheLedgerStays,
     /// Half of the leader's state counts as what the receiver had.
     HalfAStateCounts,
     /// A rank commits when it enters the vote.
     CommitBeforeTheVote,
-    /// Gradients of an earlier attempt stay staged.
-    StagedIsKept,
     /// A coordinator that takes over gives the number of the newest generation again.
     ANumberAgain,
     /// A generation begins before the journal has it.
     BegunBeforeTheJournal,
-    /// Parts are taken from any generation.
-    PartsOfAnyGeneration,
     /// A checkpoint gets its marker without a word in the journal.
     MarkedBeforeTheJournal,
     /// A coordinator looks for the newest checkpoint before it opens the journal.
     LooksBeforeItOpens,
     /// A part of the last checkpoint is reported once, and forgotten with the coordinator.
     TheLastPartIsReportedOnce,
-    /// A directive that was overtaken counts.
-    OldDirectivesCount,
+    /// A coordinator writes into the journal of one that has taken over.
+    NoFence,
     /// Nobody is ever given up.
     SilenceIsNoLoss,
 }
@@ -143,6 +141,13 @@ impl Rules {
                 };
                 settle(&table.iter().map(low).collect::<Vec<_>>())
             }
+            Some(Defect::WhoIsBehindKeeps) => match settle(table) {
+                Plan::Settle { leader, step, mut deeds } => {
+                    deeds.iter_mut().filter(|deed| **deed == Deed::Apply).for_each(|deed| *deed = Deed::Keep);
+                    Plan::Settle { leader, step, deeds }
+                }
+                other => other,
+            },
             _ => settle(table),
         }
     }

@@ -16,7 +16,10 @@ impl World {
         for (place, worker) in self.workers.iter().enumerate() {
             let holding = &worker.holding;
             let entered = holding.ledger.iter().map(|entry| (entry.step, entry.by));
-            let made = (1..).map(GlobalStep).zip(holding.state.iter().copied());
+            let made = (1..).map(GlobalStep).zip(holding.state.iter().map(|made| made.by));
+            if holding.settled.0 > 0 && holding.torn {
+                return Err(format!("half a state counts as that of worker {place}"));
+            }
             if holding.settled.0 > 0 && !made.eq(entered) {
                 let (state, ledger) = (&holding.state, &holding.ledger);
                 return Err(format!("worker {place} holds {state:?}, but its ledger says {ledger:?}"));
@@ -25,7 +28,7 @@ impl World {
         let committed = self.durable.committed.values();
         for checkpoint in committed {
             let entered = checkpoint.ledger.iter().map(|entry| (entry.step, entry.by));
-            if !(1..).map(GlobalStep).zip(checkpoint.state.iter().copied()).eq(entered) {
+            if !(1..).map(GlobalStep).zip(checkpoint.state.iter().map(|made| made.by)).eq(entered) {
                 return Err(format!("the ledger of the checkpoint of step {} says something else", checkpoint.step()));
             }
         }

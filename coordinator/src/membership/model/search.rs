@@ -6,7 +6,8 @@ use std::{collections::HashMap, fmt::Write};
 /// A state by its number: how it was reached.
 struct Origin {
     from: u32,
-    event: Option<Event>,
+    /// Which of the events that could happen there.
+    nth: u16,
 }
 
 /// What was found.
@@ -47,21 +48,19 @@ pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
     let first = World::first(rules);
     let mut known = Known::default();
     let mut numbers = HashMap::from([(hash(&first), 0u32)]);
-    let mut origins = vec![Origin { from: 0, event: None }];
+    let mut origins = vec![Origin { from: 0, nth: 0 }];
     let mut level = vec![(0u32, first)];
     let mut depth = 0;
     let found = |origins: &[Origin], depth, cut_off, broken| Found { states: origins.len(), depth, cut_off, broken };
     while !level.is_empty() {
         let mut next_level = Vec::new();
         for (number, world) in level {
-            if end && let Err(more) = world.ends(rules, &mut known) {
-                let mut events = way(&origins, number);
-                let what = format!("after event {} no more faults happen, and the run does not end", events.len());
+            if end && let Err(Story { what, events: more }) = world.ends(rules, &mut known) {
+                let mut events = way(&origins, number, rules);
                 events.extend(more);
                 return found(&origins, depth, true, Some(Story { what, events }));
             }
-            let ordinary = if world.is_over() { Vec::new() } else { world.ordinary(rules) };
-            for event in ordinary.into_iter().chain(world.faults()) {
+            for (nth, event) in (0..).zip(world.possible(rules)) {
                 let mut next = world.clone();
                 let happened = next.happen(event, rules);
                 let at = hash(&next);
@@ -69,13 +68,13 @@ pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
                     continue;
                 }
                 if let Err(what) = happened.and_then(|()| next.check()) {
-                    let mut events = way(&origins, number);
+                    let mut events = way(&origins, number, rules);
                     events.push(event);
                     return found(&origins, depth, true, Some(Story { what, events }));
                 }
                 let new = origins.len() as u32;
                 numbers.insert(at, new);
-                origins.push(Origin { from: number, event: Some(event) });
+                origins.push(Origin { from: number, nth });
                 next_level.push((new, next));
             }
             if origins.len() > limit {
@@ -88,23 +87,33 @@ pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
     found(&origins, depth, false, None)
 }
 
-fn way(origins: &[Origin], mut number: u32) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(Origin { from, event: Some(event) }) = origins.get(number as usize) {
-        events.push(*event);
+fn way(origins: &[Origin], mut number: u32, rules: &Rules) -> Vec<Event> {
+    let mut choices = Vec::new();
+    while let Some(Origin { from, nth }) = origins.get(number as usize).filter(|_| number > 0) {
+        choices.push(usize::from(*nth));
         number = *from;
     }
-    events.reverse();
-    events
+    let mut world = World::first(rules);
+    let step = |nth: usize| {
+        let event = world.possible(rules).get(nth).copied();
+        event.inspect(|event| drop(world.happen(*event, rules)))
+    };
+    choices.into_iter().rev().filter_map(step).collect()
 }
 
 impl World {
+    fn possible(&self, rules: &Rules) -> Vec<Event> {
+        let mut events = if self.is_over() { Vec::new() } else { self.ordinary(rules) };
+        events.extend(self.faults());
+        events
+    }
+
     /// The workers in short.
     fn sketch(&self) -> String {
         let mut told = String::new();
         for worker in &self.workers {
             let holding = &worker.holding;
-            let steps: Vec<u64> = holding.state.iter().map(|by| by.0).collect();
+            let steps: Vec<u64> = holding.state.iter().map(|made| made.by.0).collect();
             let seat = worker.seat.as_ref().map(|seat| seat.stage);
             let staged = holding.staged.map_or("", |_| "+");
             let _ = write!(told, "\n       {:?} g{} {seat:?} settled {} {steps:?}{staged}", worker.life, worker.generation, holding.settled);

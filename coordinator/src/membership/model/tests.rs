@@ -19,10 +19,20 @@ fn holds(rules: &Rules, limit: usize, end: bool) {
 }
 
 #[test]
+fn one_kind() {
+    for kind in [Fault::Sever, Fault::KillCoordinator, Fault::Message, Fault::Spoil, Fault::Halt, Fault::Drain, Fault::Kill, Fault::Cut, Fault::Stop, Fault::Rival] {
+        let every = u64::from(!matches!(kind, Fault::Kill|Fault::Stop | Fault::Rival | Fault::Cut));
+        eprint!("{kind:?}: ");
+        holds(&Rules { every, ..rules(1, &[(kind, 1)])}, 3_000_000, true);
+    }
+}
+
+#[test]
 fn without_faults() {
     holds(&rules(0, &[]), 1_000_000, true);
 }
 
+#[allow(unused)]
 macro_rules! all { ($($name:ident $all:literal $($kind:ident)*;)*) => { $(
 #[test]
 fn $name() {
@@ -32,13 +42,36 @@ fn $name() {
     }
     holds(&rules($all, &kinds), 3_000_000, true);
 } )* } }
-all! {
- kill 1 Kill; stop 1 Stop; cut 1 Cut; sever 1 Sever; coordinator 1 KillCoordinator; rival 1 Rival; message 1 Message; spoil 1 Spoil; halt 1 Halt; drain 1 Drain;
- kill_coordinator 2 Kill KillCoordinator;
- kill_kill 2 Kill Kill;
- stop_coordinator 2 Stop KillCoordinator;
- sever_sever 2 Sever Sever;
- coordinator_coordinator 2 KillCoordinator KillCoordinator;
- sever_coordinator 2 Sever KillCoordinator;
- spoil_kill 2 Spoil Kill;
+
+
+#[test]
+fn defects() {
+    use Defect::*;
+    use Fault::*;
+    let all: [(Defect, u32, u64, u64, &[(Fault, u8)]); 15] = [
+        (TheLowestStepWins, 2, 2, 0, &[(Sever, 1)]),
+        (BranchesAreNotToldApart, 2, 2, 0, &[(Stop, 1)]),
+        (WhoIsBehindKeeps, 2, 2, 0, &[(Sever, 1)]),
+        (TheLedgerStays, 2, 2, 0, &[(Sever, 1)]),
+        (HalfAStateCounts, 2, 1, 0, &[(Stop, 1), (Sever, 1)]),
+        (CommitBeforeTheVote, 2, 2, 0, &[(Spoil, 1)]),
+        (ANumberAgain, 2, 2, 0, &[(KillCoordinator, 1)]),
+        (BegunBeforeTheJournal, 2, 1, 0, &[(KillCoordinator, 1)]),
+        (BegunBeforeTheJournal, 2, 1, 0, &[(Rival, 1)]),
+        (NoFence, 2, 1, 0, &[(Rival, 1)]),
+        (MarkedBeforeTheJournal, 1, 2, 1, &[(Kill, 1)]),
+        (LooksBeforeItOpens, 1, 2, 1, &[(Kill, 1), (Rival, 1)]),
+        (TheLastPartIsReportedOnce, 2, 1, 0, &[(KillCoordinator, 1)]),
+        (TheLastPartIsReportedOnce, 2, 1, 0, &[(Cut, 1)]),
+        (SilenceIsNoLoss, 2, 1, 0, &[(Kill, 1)]),
+    ];
+    for (defect, workers, steps, every, kinds) in all {
+        let faults = kinds.iter().map(|(_, n)| n).sum();
+        for end in [false, true] {
+        let rules = Rules { workers, most: workers, steps, every, defect: Some(defect), ..rules(faults, kinds) };
+        let start = std::time::Instant::now();
+        let found = search(&rules, 1_000_000, end);
+        eprintln!("{defect:?} {} states depth {} {:.1} s {}", found.states, found.depth, start.elapsed().as_secs_f64(), found.broken.map_or("NOT FOUND".into(), |story| format!("{} events {}", story.events.len(), story.what)));
+        }
+    }
 }

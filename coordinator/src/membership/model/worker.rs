@@ -5,9 +5,17 @@ use super::{Defect, Rules, coordinator::Given};
 use crate::membership::{Beat, MemberId};
 use proto::{Generation, GlobalStep, settle::Held, v1::Phase};
 
-/// What stands for the content of a state: of every step in it, the generation whose vote committed it. Within a generation a step
-/// ends in one way only, so two states with the same list are the same.
-pub(super) type Lineage = Vec<Generation>;
+/// A committed step in a state. Within a generation a step ends in one way only, so what was made by the same votes is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Made {
+    /// The generation whose votes they were.
+    pub(super) by: Generation,
+    /// By the verdict its update was not made.
+    pub(super) spoiled: bool,
+}
+
+/// What stands for the content of a state: all steps in it.
+pub(super) type Lineage = Vec<Made>;
 
 /// A step in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +35,8 @@ pub(super) struct Holding {
     /// Whose vote about the next step it has entered and not seen the end of.
     pub(super) staged: Option<Generation>,
     pub(super) rolls_back: bool,
+    /// Some tensors are the leader's and some are not.
+    pub(super) torn: bool,
 }
 
 impl Holding {
@@ -40,8 +50,8 @@ impl Holding {
     }
 
     /// A step's vote has ended: it is applied and entered together.
-    pub(super) fn commit(&mut self, by: Generation) {
-        self.state.push(by);
+    pub(super) fn commit(&mut self, by: Generation, spoiled: bool) {
+        self.state.push(Made { by, spoiled });
         self.ledger.push(Entry { step: self.applied(), by, back_to: None });
     }
 }
@@ -224,17 +234,22 @@ impl Worker {
                 if !rules.has(Defect::HalfAStateCounts) {
                     self.holding.settled = Generation(0);
                 }
+                self.holding.torn = !whole;
                 if !whole {
-                    // Some tensors are the leader's and some are not: no step of it is anybody's.
-                    self.holding.state.iter_mut().for_each(|by| *by = Generation(u64::MAX));
                     return;
                 }
                 self.holding.state.clone_from(&told.state);
             }
-            Apply => self.holding.state.extend(self.holding.staged),
+            Apply => {
+                // By the votes that the leader tells.
+                let spoiled = told.state.last().is_some_and(|made| made.spoiled);
+                self.holding.state.extend(self.holding.staged.map(|by| Made { by, spoiled }));
+            }
             Keep => {}
         }
         self.holding.staged = None;
-        self.holding.ledger.clone_from(&told.ledger);
+        if !rules.has(Defect::TheLedgerStays) || deed == Keep {
+            self.holding.ledger.clone_from(&told.ledger);
+        }
     }
 }
