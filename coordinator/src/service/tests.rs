@@ -348,7 +348,7 @@ async fn a_coordinator_that_was_succeeded_says_by_whom_and_decides_nothing() {
         run.workers.heartbeat(beat(&name, 0, v1::Phase::Waiting)).await.unwrap();
     }
     let ended = timeout(Duration::from_secs(10), run.journal).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(ended.exit(), Exit::Lost);
+    assert_eq!(ended.exit(), Exit::Fenced);
     assert!(ended.to_string().contains(&url), "{ended}");
     assert_eq!(run.control.look(|membership| membership.generation()), Generation(0));
 }
