@@ -161,7 +161,9 @@ impl World {
             Answer::Broken(what) => return Err(what),
             _ => return Ok(()),
         };
-        if committed != Some(false) || !lasting {
+        // The report that makes a checkpoint whole is answered when that is committed.
+        let waits = self.coordinators.get(&epoch).is_some_and(|it| it.whole.is_some());
+        if committed != Some(false) || !(lasting || waits) {
             self.workers[place].change(|worker| drop(worker.outbox.remove(0)));
         }
         if committed.is_none() && lasting && own {

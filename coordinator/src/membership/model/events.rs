@@ -24,10 +24,13 @@ impl World {
 
     /// What brings back what a fault took.
     fn healing(&self, events: &mut Vec<Event>) {
+        // Who held the run has left, but not at its end: whoever took it over has others started.
+        let deserted = self.workers.iter().all(|worker| worker.seat.is_none() && worker.holding.settled.0 == 0);
         for (place, worker) in self.workers.iter().enumerate() {
             match worker.life {
                 Life::Dead => events.push(Event::Start(place)),
                 Life::Stopped => events.push(Event::Wake(place)),
+                Life::Left if deserted => events.push(Event::Start(place)),
                 Life::Running | Life::Left => {}
             }
             if worker.cut {

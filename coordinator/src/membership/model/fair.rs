@@ -1,7 +1,7 @@
 //! What comes when no more faults happen: what was taken comes back, what is sent arrives, and everybody does in turn what they
 //! can. It is a function of the state, so a path that meets one that was gone before need not be gone again.
 
-use super::{Broken, Event, FAULTS, Rules, World, piece::hash, search::Story};
+use super::{Broken, Event, FAULTS, Rules, World, piece::hash, story::Story};
 use std::collections::HashSet;
 
 /// States from which the run is known to reach its end.

@@ -20,6 +20,7 @@ mod group;
 mod piece;
 mod promises;
 mod search;
+mod story;
 mod tests;
 mod worker;
 

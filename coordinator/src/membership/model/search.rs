@@ -1,9 +1,9 @@
-//! Breadth first through all states, and the story of how one of them came about.
+//! Breadth first through all states.
 
-use super::{Broken, Event, Rules, World, fair::Known, piece::hash};
-use std::{collections::HashMap, fmt::Write};
+use super::{Event, Rules, World, fair::Known, piece::hash, story::Story};
+use std::collections::HashMap;
 
-/// A state by its number: how it was reached.
+/// How a state was reached first.
 struct Origin {
     from: u32,
     /// Which of the events that could happen there.
@@ -15,50 +15,26 @@ pub(super) struct Found {
     pub(super) states: usize,
     /// Events on the longest of the shortest ways.
     pub(super) depth: usize,
-    /// Whether states are left that were not looked at.
-    pub(super) cut_off: bool,
+    /// Every state within the bound was looked at.
+    pub(super) whole: bool,
     /// The first promise that does not hold, and how it came about.
     pub(super) broken: Option<Story>,
 }
 
-/// How a promise was broken.
-pub(super) struct Story {
-    pub(super) what: Broken,
-    pub(super) events: Vec<Event>,
-}
-
-impl Story {
-    /// As numbered lines.
-    pub(super) fn tell(&self, rules: &Rules) -> String {
-        let mut told = format!("{}\n", self.what);
-        let mut world = World::first(rules);
-        for (number, event) in (1..).zip(&self.events) {
-            let ended = world.happen(*event, rules);
-            let _ = writeln!(told, "{number:3}. {event:?}{}", world.sketch());
-            if let Err(what) = ended {
-                let _ = writeln!(told, "     {what}");
-            }
-        }
-        told
-    }
-}
-
-/// Looks at all states within the bound of `rules`, at most `limit`; also whether each leads to the run's `end`, if asked to.
-pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
+/// Looks at all states within the bound of `rules`, at most about `limit`: each holds what is promised, and from each the run reaches its
+/// end once no more faults happen.
+pub(super) fn search(rules: &Rules, limit: usize) -> Found {
     let first = World::first(rules);
     let mut known = Known::default();
     let mut numbers = HashMap::from([(hash(&first), 0u32)]);
     let mut origins = vec![Origin { from: 0, nth: 0 }];
     let mut level = vec![(0u32, first)];
     let mut depth = 0;
-    let found = |origins: &[Origin], depth, cut_off, broken| Found { states: origins.len(), depth, cut_off, broken };
-    while !level.is_empty() {
-        let mut next_level = Vec::new();
+    while !level.is_empty() && origins.len() <= limit {
+        let mut deeper = Vec::new();
         for (number, world) in level {
-            if end && let Err(Story { what, events: more }) = world.ends(rules, &mut known) {
-                let mut events = way(&origins, number, rules);
-                events.extend(more);
-                return found(&origins, depth, true, Some(Story { what, events }));
+            if let Err(Story { what, events: more }) = world.ends(rules, &mut known) {
+                return Found::broken(rules, &origins, depth, number, more, what);
             }
             for (nth, event) in (0..).zip(world.possible(rules)) {
                 let mut next = world.clone();
@@ -68,37 +44,51 @@ pub(super) fn search(rules: &Rules, limit: usize, end: bool) -> Found {
                     continue;
                 }
                 if let Err(what) = happened.and_then(|()| next.check()) {
-                    let mut events = way(&origins, number, rules);
-                    events.push(event);
-                    return found(&origins, depth, true, Some(Story { what, events }));
+                    return Found::broken(rules, &origins, depth, number, vec![event], what);
                 }
                 let new = origins.len() as u32;
                 numbers.insert(at, new);
                 origins.push(Origin { from: number, nth });
-                next_level.push((new, next));
-            }
-            if origins.len() > limit {
-                return found(&origins, depth, true, None);
+                deeper.push((new, next));
             }
         }
-        level = next_level;
+        level = deeper;
         depth += 1;
     }
-    found(&origins, depth, false, None)
+    Found { states: origins.len(), depth, whole: level.is_empty(), broken: None }
 }
 
+impl Found {
+    fn broken(
+        rules: &Rules,
+        origins: &[Origin],
+        depth: usize,
+        number: u32,
+        more: Vec<Event>,
+        what: String,
+    ) -> Self {
+        let mut events = way(origins, number, rules);
+        events.extend(more);
+        Self { states: origins.len(), depth, whole: false, broken: Some(Story { what, events }) }
+    }
+}
+
+/// The events that led to a state.
 fn way(origins: &[Origin], mut number: u32, rules: &Rules) -> Vec<Event> {
     let mut choices = Vec::new();
-    while let Some(Origin { from, nth }) = origins.get(number as usize).filter(|_| number > 0) {
-        choices.push(usize::from(*nth));
-        number = *from;
+    while number > 0 {
+        let Origin { from, nth } = origins[number as usize];
+        choices.push(usize::from(nth));
+        number = from;
     }
     let mut world = World::first(rules);
-    let step = |nth: usize| {
-        let event = world.possible(rules).get(nth).copied();
-        event.inspect(|event| drop(world.happen(*event, rules)))
+    let event = |nth: usize| {
+        let event = world.possible(rules)[nth];
+        // It happened before, and broke no promise then.
+        let _ = world.happen(event, rules);
+        event
     };
-    choices.into_iter().rev().filter_map(step).collect()
+    choices.into_iter().rev().map(event).collect()
 }
 
 impl World {
@@ -106,21 +96,5 @@ impl World {
         let mut events = if self.is_over() { Vec::new() } else { self.ordinary(rules) };
         events.extend(self.faults());
         events
-    }
-
-    /// The workers in short.
-    fn sketch(&self) -> String {
-        let mut told = String::new();
-        for worker in &self.workers {
-            let holding = &worker.holding;
-            let steps: Vec<u64> = holding.state.iter().map(|made| made.by.0).collect();
-            let seat = worker.seat.as_ref().map(|seat| seat.stage);
-            let staged = holding.staged.map_or("", |_| "+");
-            let _ = write!(told, "\n       {:?} g{} {seat:?} settled {} {steps:?}{staged}", worker.life, worker.generation, holding.settled);
-        }
-        for (epoch, it) in &self.coordinators {
-            let _ = write!(told, "\n       coordinator {epoch}: {:?} {:?} g{}", it.membership.state(), it.writing, it.membership.generation());
-        }
-        told
     }
 }
