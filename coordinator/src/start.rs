@@ -280,6 +280,7 @@ fn handout(config: &RunConfig) -> Handout {
         config_hash: config.hash(),
         heartbeat_ms: config.cluster.heartbeat_ms,
         batch: config.optimizer.batch,
+        patience: Duration::from_secs_f64(config.store.retry_seconds),
     }
 }
 

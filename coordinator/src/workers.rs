@@ -244,19 +244,22 @@ mod tests {
     }
 
     /// A process that looks like a worker and only sleeps.
-    fn sleeper() -> Child {
+    async fn sleeper() -> (Child, u32) {
         let mut command = Command::new("sleep");
-        command.arg0("tandem-worker").arg("600").stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+        command.arg0("tandem-worker").arg("600").kill_on_drop(true);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = child.id().unwrap();
+        // It has its name a moment after it has its number.
+        while !is_worker(pid) {
+            tokio::task::yield_now().await;
+        }
+        (child, pid)
     }
 
     #[tokio::test]
     async fn a_worker_of_another_program_is_seen_to_end_and_can_be_killed() {
         let fate = watch::Sender::new(Fate::Run);
-        let (mut first, mut second) = (sleeper(), sleeper());
-        let (one, two) = (first.id().unwrap(), second.id().unwrap());
-        while !(is_worker(one) && is_worker(two)) {
-            tokio::task::yield_now().await;
-        }
+        let ((mut first, one), (mut second, two)) = (sleeper().await, sleeper().await);
         assert!(!is_worker(std::process::id()), "this is a test");
         let watched = tokio::spawn(watch_from_afar(4, one, fate.subscribe()));
         first.start_kill().unwrap();
@@ -271,8 +274,7 @@ mod tests {
     #[tokio::test]
     async fn workers_that_are_released_live_on_and_others_are_not_started_after_the_end() {
         let fate = watch::Sender::new(Fate::Close);
-        let child = sleeper();
-        let pid = child.id().unwrap();
+        let (child, pid) = sleeper().await;
         let watched = tokio::spawn(watch_over(0, child, fate.subscribe()));
         let (program, url, logs) = (PathBuf::from("sleep"), String::new(), PathBuf::new());
         let mut workers = Workers { program, url, logs, watched: JoinSet::new(), fate };

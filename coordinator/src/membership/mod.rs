@@ -8,6 +8,8 @@
 mod ending;
 mod forming;
 mod member;
+#[cfg(test)]
+mod model;
 mod terms;
 #[cfg(test)]
 mod tests;

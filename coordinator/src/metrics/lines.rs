@@ -107,17 +107,15 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut lines = Journal::open(path.clone(), GlobalStep(0)).unwrap();
         for step in [10, 20, 30] {
-            lines.push(line(step)).unwrap();
+            lines.append(vec![line(step)]).unwrap();
         }
-        lines.flush().unwrap();
         drop(lines);
         let mut text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3);
         text.push_str("{\"step\": 25, \"gen");
         fs::write(&path, text).unwrap();
         let mut lines = Journal::open(path.clone(), GlobalStep(20)).unwrap();
-        lines.push(line(30)).unwrap();
-        lines.flush().unwrap();
+        lines.append(vec![line(30)]).unwrap();
         let reopened: Journal<Line> = Journal::open(path, GlobalStep(99)).unwrap();
         assert_eq!(reopened.all().iter().map(|l| l.step).collect::<Vec<_>>(), [10, 20, 30]);
         assert_eq!(reopened.all()[0].scalars, [("loss".to_string(), 10.0 / 3.0)].into());
@@ -152,8 +150,7 @@ mod tests {
         fs::write(&path, text).unwrap();
         let mut first = Journal::open(path.clone(), GlobalStep(10)).unwrap();
         let second: Journal<Line> = Journal::open(path.clone(), GlobalStep(10)).unwrap();
-        first.push(line(20)).unwrap();
-        first.flush().unwrap();
+        first.append(vec![line(20)]).unwrap();
         let written = fs::read_to_string(&path).unwrap();
         assert!(written.starts_with(text) && written.lines().count() == 2, "{written}");
         assert_eq!(second.all().len(), 1);

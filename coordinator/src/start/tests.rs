@@ -25,9 +25,15 @@ fn config(sets: &[&str]) -> RunConfig {
 #[test]
 fn a_run_keeps_what_decides_its_batches_and_tensors() {
     let found = manifest(&config(&[]));
-    for changed in
-        ["optimizer.batch=64", "data.lanes=4", "run.seed=9", "model.text_depth=3", "objective.queue=0", "objective.duplicates=negatives", "data.caption_column=c"]
-    {
+    for changed in [
+        "optimizer.batch=64",
+        "data.lanes=4",
+        "run.seed=9",
+        "model.text_depth=3",
+        "objective.queue=0",
+        "objective.duplicates=negatives",
+        "data.caption_column=c",
+    ] {
         let error = check_same_run(&found, &config(&[changed])).unwrap_err();
         let key = changed.split('=').next().unwrap();
         assert!(error.to_string().contains(key), "{error}");
