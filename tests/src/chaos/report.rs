@@ -27,6 +27,8 @@ pub struct Report {
     /// Where everything lies that was kept.
     pub folder: PathBuf,
     plan: Vec<String>,
+    /// Each fault with its cost, for whoever looks for the slow ones.
+    strikes: Vec<Value>,
     rows: Vec<Row>,
     ordinary: Duration,
     generations: u64,
@@ -47,12 +49,23 @@ impl Report {
         let commits = trial.watch.commits();
         let ordinary = ordinary(commits);
         let mut rows: Vec<Row> = Vec::new();
+        let mut strikes = Vec::new();
         for (number, one) in struck.iter().enumerate() {
             let next = struck.get(number + 1);
             let until = next.map_or(trial.fleet.now(), |next| next.at);
             let together = one.strike.overlaps || next.is_some_and(|next| next.strike.overlaps);
             let name = if together { "two at a time" } else { one.strike.fault.name() };
             let cost = cost(commits, one.at, until, ordinary, one.strike.fault.takes_away());
+            strikes.push(json!({
+                "at_s": one.at.as_secs_f64(),
+                "fault": one.strike.fault.name(),
+                "whom": one.whom,
+                "overlaps": together,
+                "recovery_ms": cost.recovery.map(ms),
+                "pause_ms": ms(cost.pause),
+                "steps_redone": cost.redone,
+                "generations": cost.generations,
+            }));
             match rows.iter_mut().find(|row| row.name == name) {
                 Some(row) => row.costs.push(cost),
                 None => rows.push(Row { name, costs: vec![cost] }),
@@ -74,6 +87,7 @@ impl Report {
             seed: options.seed,
             folder: folder.into(),
             plan: plan.collect(),
+            strikes,
             rows,
             ordinary,
             generations: trial.watch.generation(),
@@ -90,7 +104,6 @@ impl Report {
 
     /// For programs.
     pub fn json(&self) -> Value {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let rows = self.rows.iter().map(|row| {
             let (recoveries, pauses) = (row.recoveries(), row.pauses());
             json!({
@@ -108,6 +121,7 @@ impl Report {
             "wrong": self.wrong,
             "faults": self.rows.iter().map(|row| row.costs.len()).sum::<usize>(),
             "rows": rows.collect::<Vec<_>>(),
+            "strikes": self.strikes,
             "ordinary_step_ms": ms(self.ordinary),
             "steps": self.verdict.steps,
             "generations": self.generations,
@@ -177,6 +191,10 @@ impl Report {
         }
         text
     }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 impl Row {
