@@ -115,7 +115,9 @@ impl Fault {
         match self {
             Self::StopBriefly => (100, 1_000),
             Self::StopLong => (2_600, 5_000),
-            Self::StopCoordinator | Self::CutCoordinator | Self::CutPeers | Self::CutAll => (300, 6_000),
+            Self::StopCoordinator | Self::CutCoordinator | Self::CutAll => (300, 6_000),
+            // Collectives end after three seconds, and so does the meeting that follows.
+            Self::CutPeers => (300, 9_000),
             Self::Delay => (1_000, 4_000),
             Self::DiskFull | Self::DiskStalls => (1_000, 6_000),
             Self::Join => (4_000, 8_000),
