@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn lines_tell_of_seats_and_commits() {
-        let seen = |line| Seen::in_line(line);
+        let seen = |line: &str| Seen::in_line(line);
         let stamp = "2026-01-02T03:04:05.678901Z";
         assert_eq!(
             seen(&format!("{stamp} DEBUG committed step 12 in generation 3")),
