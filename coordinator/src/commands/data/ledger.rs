@@ -132,7 +132,9 @@ fn as_text(checkpoint: &Checkpoint, report: &Report) -> String {
     }
     if report.skipped > 0 {
         let (skipped, undone) = (report.skipped, report.undone);
-        text += &format!("{skipped} steps were anomalies and changed no weight; {undone} more were taken back by rollbacks\n");
+        text += &format!(
+            "{skipped} steps were anomalies and changed no weight; {undone} more were taken back by rollbacks\n"
+        );
     }
     if report.proven() {
         text += &sentence(epochs);
