@@ -1,5 +1,9 @@
 //! What is typed after `tandem`.
 
+pub mod checkpoint;
+
+pub use checkpoint::Checkpoint;
+
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -8,7 +12,7 @@ use std::path::PathBuf;
 #[command(
     name = "tandem",
     version,
-    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written, 75 stopped by request after a checkpoint, 76 a worker was lost, 78 no such device."
+    after_help = "Exit codes: 0 done, 2 wrong command line or configuration, 65 missing or broken data, 69 unavailable, 70 defect, 74 output can't be written, 75 stopped by request after a checkpoint, 76 a worker was lost, 77 another coordinator has taken over (do not start this one again), 78 no such device."
 )]
 pub struct Args {
     /// What to do.
@@ -31,8 +35,9 @@ pub enum Verb {
     Coordinator(Coordinator),
     /// Shows how a run is going, and every worker
     Status(Status),
-    /// Asks a run for a checkpoint now, and waits until it is committed
-    Checkpoint(CheckpointNow),
+    /// Asks a run for a checkpoint; lists, shows, verifies and removes those that are there
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
     /// Ends a run at its next step, with a checkpoint
     Stop(Stop),
     /// Measures what a checkpoint has learned; see `tandem eval retrieval --help`
@@ -272,17 +277,6 @@ pub struct Status {
     /// Prints JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `tandem checkpoint`.
-#[derive(Debug, clap::Args)]
-pub struct CheckpointNow {
-    /// The run
-    #[command(flatten)]
-    pub target: Running,
-    /// Returns as soon as the run has heard it
-    #[arg(long)]
-    pub no_wait: bool,
 }
 
 /// Arguments of `tandem stop`.

@@ -34,6 +34,8 @@ pub struct Handout {
     pub heartbeat_ms: u32,
     /// Pairs of a global batch.
     pub batch: u32,
+    /// How long files that can't be written are tolerated.
+    pub patience: Duration,
 }
 
 /// Why a report is not taken.
@@ -64,6 +66,8 @@ pub struct Control {
     /// By generation and step, the newest request that the checkpoint being written answers.
     answers: Mutex<BTreeMap<(Generation, GlobalStep), u64>>,
     recorder: Arc<Mutex<Recorder>>,
+    /// Since when metrics can't be written.
+    failing: Mutex<Option<Instant>>,
     published: watch::Sender<Snapshot>,
     /// Counts the decisions on which others have to act.
     turns: watch::Sender<u64>,
@@ -91,6 +95,7 @@ impl Control {
             checkpoints,
             answers: Mutex::default(),
             recorder: Arc::new(Mutex::new(recorder)),
+            failing: Mutex::default(),
             published: watch::Sender::new(first),
             turns: watch::Sender::new(0),
         }
@@ -198,7 +203,7 @@ impl Control {
     /// Writes the metrics of committed steps, and which rows were replaced.
     ///
     /// # Errors
-    /// Who is no member of the current generation; files that can't be written, which also ends the run.
+    /// Who is no member of the current generation; files that can't be written, which may be tried again and in the end ends the run.
     pub async fn report(
         &self,
         member: MemberId,
@@ -218,19 +223,22 @@ impl Control {
     }
 
     /// A generation begins at the step `from`: what was written of later ones is done again.
-    pub async fn rewind(&self, generation: Generation, from: GlobalStep) {
+    ///
+    /// # Errors
+    /// Files that can't be written.
+    pub async fn rewind(&self, generation: Generation, from: GlobalStep) -> Result<(), MetricsError> {
         let latest = self.blocking(move |recorder| {
             let mut recorder = lock(recorder);
             recorder.begin(generation, from)?;
             Ok(recorder.latest())
         });
-        // What can't be written has ended the run.
-        let Ok(latest) = latest.await else { return };
+        let latest = latest.await?;
         let again = latest.step < lock(&self.latest).step;
         *lock(&self.latest) = latest;
         if again {
             *lock(&self.pace) = Pace::default();
         }
+        Ok(())
     }
 
     /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step is
@@ -286,7 +294,7 @@ impl Control {
         Err(CheckpointError::Report { step: report.step, rank: report.rank, reason }.into())
     }
 
-    /// Runs file work on a thread that may block. What can't be written ends the run.
+    /// Runs file work on a thread that may block. What can't be written is asked for again, and ends the run if that does not help.
     async fn blocking<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Mutex<Recorder>) -> Result<T, MetricsError> + Send + 'static,
@@ -294,8 +302,13 @@ impl Control {
         let recorder = self.recorder.clone();
         let done = spawn_blocking(move || act(&recorder)).await;
         let done = done.unwrap_or_else(|lost| Err(MetricsError::lost(&lost)));
-        if let Err(error) = &done {
-            self.decide(|membership, _| membership.fail(Exit::Output, error.to_string()));
+        let mut failing = lock(&self.failing);
+        match &done {
+            Ok(_) => *failing = None,
+            Err(error) if failing.get_or_insert_with(Instant::now).elapsed() > self.handout.patience => {
+                self.decide(|membership, _| membership.fail(Exit::Output, error.to_string()));
+            }
+            Err(error) => tracing::warn!("the run goes on, and its metrics wait: {error}"),
         }
         done
     }

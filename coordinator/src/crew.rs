@@ -84,6 +84,11 @@ impl Crew {
         }
     }
 
+    /// Starts no more.
+    pub fn close(&self) {
+        self.workers.close();
+    }
+
     /// Kills those that still run.
     pub fn kill(&self) {
         self.workers.kill();

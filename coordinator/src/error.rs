@@ -42,6 +42,16 @@ pub enum Error {
         /// Of how many.
         rows: u64,
     },
+    /// Checkpoints are not what was committed.
+    #[error(
+        "checkpoints of {run} are damaged: step {steps}; remove their folders to go on from the one before"
+    )]
+    Damaged {
+        /// The run's output.
+        run: String,
+        /// Their steps.
+        steps: String,
+    },
     /// A run's ledger does not prove what it should.
     #[error(
         "the ledger of {run} does not prove that each row was committed once: {missing} rows missing, {repeated} repeated, {findings} findings"
@@ -203,7 +213,7 @@ impl Error {
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
             Self::Ended { exit, .. } => *exit,
-            Self::Broken { .. } | Self::Unproven { .. } => Exit::Data,
+            Self::Broken { .. } | Self::Damaged { .. } | Self::Unproven { .. } => Exit::Data,
             Self::Server(_) => Exit::Internal,
         }
     }

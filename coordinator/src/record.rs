@@ -92,7 +92,10 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
         };
         let begins = proposal.filter(|_| matches!(event, Event::Generation { .. }));
         if let Some(proposal) = &begins {
-            control.rewind(proposal.generation, proposal.step).await;
+            if control.rewind(proposal.generation, proposal.step).await.is_err() {
+                sleep(AGAIN).await;
+                continue;
+            }
         }
         if !tolerate(journal.append(event.clone()).await).await? {
             continue;

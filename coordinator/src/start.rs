@@ -1,5 +1,7 @@
 //! From a run file to a run that can start: everything that can be found wrong is found here, before a worker holds a device.
 
+mod kept;
+
 use crate::{
     Error, Result,
     args::Layers,
@@ -10,14 +12,11 @@ use crate::{
     metrics::Recorder,
     server,
 };
-use proto::{
-    Generation, GlobalStep, RunConfig, WorldSize, checkpoint,
-    config::{self, KNOBS},
-};
+use proto::{Generation, GlobalStep, RunConfig, WorldSize, checkpoint, config};
 use shards::{
     committed,
     image::check_operations,
-    manifest::{FROZEN, Manifest},
+    manifest::Manifest,
     order::{Order, order_spec},
     reader::Reader,
     store::{Folder, absolute, local_path},
@@ -34,16 +33,6 @@ use tokio::net::TcpListener;
 
 /// The file with the URL of a run's coordinator, while it runs.
 pub const URL: &str = "coordinator.url";
-/// Knobs that a run keeps for life: another value would change which pairs come when, or what the tensors are.
-const KEPT: [&str; 7] = [
-    "run.seed",
-    "data.lanes",
-    "data.window",
-    "text.max_tokens",
-    "optimizer.batch",
-    "objective.queue",
-    "model.",
-];
 
 /// A run that waits for its workers.
 pub struct Launch {
@@ -92,9 +81,11 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         check_weights(&config).await?;
     }
     if let Some(found) = &found {
-        check_same_run(found, &config)?;
+        kept::check_same_run(found, &config)?;
     }
-    freeze(&output, &manifest, &config, from.0 > 0 || is_going_on(&before)).await?;
+    let begun = from.0 > 0 || is_going_on(&before);
+    kept::freeze(&output, &manifest, &config, begun).await?;
+    kept::freeze_tokenizer(&output, &config, begun).await?;
     if from.0 >= config.optimizer.steps {
         return Ok(Start::Done(Box::new(config)));
     }
@@ -265,38 +256,6 @@ async fn check_weights(config: &RunConfig) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint is gone on from with the knobs that it was written with, but for those that a person may turn.
-fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -> Result<()> {
-    let then = config::stored(&found.config, &[])?;
-    let (then, now) = (then.knobs(), config.knobs());
-    let kept =
-        |key: &str| KEPT.iter().any(|kept| key == *kept || (kept.ends_with('.') && key.starts_with(kept)));
-    for (knob, (was, is)) in KNOBS.iter().zip(then.into_iter().zip(now)).filter(|(_, (was, is))| was != is) {
-        if kept(knob.key) {
-            let (key, output) = (knob.key, config.run.output.clone());
-            return Err(Error::OtherRun { key, was, is, output });
-        }
-        tracing::info!("{} was {was} before, and is {is} from here on", knob.key);
-    }
-    Ok(())
-}
-
-/// The dataset of a run stays what it was at the run's start.
-async fn freeze(output: &Folder, manifest: &Manifest, config: &RunConfig, begun: bool) -> Result<()> {
-    let frozen = if begun { output.get(FROZEN).await? } else { None };
-    let Some(bytes) = frozen else { return Ok(output.put(FROZEN, manifest.to_bytes()?).await?) };
-    let frozen = Manifest::from_bytes(bytes, &output.path_of(FROZEN))?;
-    match frozen.difference(manifest) {
-        None => Ok(()),
-        Some(difference) => Err(shards::Error::Changed {
-            location: config.data.train.to_string(),
-            difference,
-            mend: "a run keeps its dataset: put it back as it was, or start another run with another run.output",
-        }
-        .into()),
-    }
-}
-
 fn open_folder(
     folder: &PathBuf,
     config: &RunConfig,
@@ -321,6 +280,7 @@ fn handout(config: &RunConfig) -> Handout {
         config_hash: config.hash(),
         heartbeat_ms: config.cluster.heartbeat_ms,
         batch: config.optimizer.batch,
+        patience: Duration::from_secs_f64(config.store.retry_seconds),
     }
 }
 

@@ -40,8 +40,10 @@ pub struct Ended {
 /// What becomes of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// They go on.
+    /// They go on, and others may be started.
     Run,
+    /// They go on to their end.
+    Close,
     /// They are killed.
     Kill,
     /// They go on without this program.
@@ -84,7 +86,7 @@ impl Workers {
         let (program, url, mut fate) = (self.program.clone(), self.url.clone(), self.fate.subscribe());
         self.watched.spawn(async move {
             let ended = |exit, how: String| Ended { slot, pid: 0, exit, how, lived: Duration::ZERO };
-            if timeout(wait, decided(&mut fate)).await.is_ok() {
+            if timeout(wait, fate.wait_for(|fate| *fate != Fate::Run)).await.is_ok() {
                 return ended(Exit::Stopped, "was not started any more".into());
             }
             match spawn(&program, &url, spare, &path) {
@@ -112,6 +114,17 @@ impl Workers {
             lived: Duration::ZERO,
         };
         Some(ended.unwrap_or_else(lost))
+    }
+
+    /// Starts no more.
+    pub fn close(&self) {
+        self.fate.send_if_modified(|fate| {
+            let runs = *fate == Fate::Run;
+            if runs {
+                *fate = Fate::Close;
+            }
+            runs
+        });
     }
 
     /// Kills those that still run.
@@ -200,7 +213,8 @@ fn end(pid: u32) {
 /// Waits until it is decided what becomes of the processes.
 async fn decided(fate: &mut watch::Receiver<Fate>) -> Fate {
     // Without a sender nobody decides any more; then they are killed as well.
-    fate.wait_for(|fate| *fate != Fate::Run).await.map_or(Fate::Kill, |fate| *fate)
+    let decided = fate.wait_for(|fate| matches!(fate, Fate::Kill | Fate::Release));
+    decided.await.map_or(Fate::Kill, |fate| *fate)
 }
 
 /// What the end of a process stands for.
@@ -227,5 +241,48 @@ mod tests {
         let (exit, how) = told(ExitStatus::from_raw(9));
         assert!(exit == Exit::Lost && how.contains("signal 9"), "{how}");
         assert_eq!(told(ExitStatus::from_raw(6)), (Exit::Lost, "was ended by signal 6".into()));
+    }
+
+    /// A process that looks like a worker and only sleeps.
+    async fn sleeper() -> (Child, u32) {
+        let mut command = Command::new("sleep");
+        command.arg0("tandem-worker").arg("600").kill_on_drop(true);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = child.id().unwrap();
+        // It has its name a moment after it has its number.
+        while !is_worker(pid) {
+            tokio::task::yield_now().await;
+        }
+        (child, pid)
+    }
+
+    #[tokio::test]
+    async fn a_worker_of_another_program_is_seen_to_end_and_can_be_killed() {
+        let fate = watch::Sender::new(Fate::Run);
+        let ((mut first, one), (mut second, two)) = (sleeper().await, sleeper().await);
+        assert!(!is_worker(std::process::id()), "this is a test");
+        let watched = tokio::spawn(watch_from_afar(4, one, fate.subscribe()));
+        first.start_kill().unwrap();
+        let Ended { slot, pid, exit, .. } = watched.await.unwrap();
+        assert_eq!((slot, pid, exit), (4, one, Exit::Lost));
+        let watched = tokio::spawn(watch_from_afar(5, two, fate.subscribe()));
+        fate.send_replace(Fate::Kill);
+        assert_eq!(watched.await.unwrap().exit, Exit::Done);
+        assert_eq!(second.wait().await.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn workers_that_are_released_live_on_and_others_are_not_started_after_the_end() {
+        let fate = watch::Sender::new(Fate::Close);
+        let (child, pid) = sleeper().await;
+        let watched = tokio::spawn(watch_over(0, child, fate.subscribe()));
+        let (program, url, logs) = (PathBuf::from("sleep"), String::new(), PathBuf::new());
+        let mut workers = Workers { program, url, logs, watched: JoinSet::new(), fate };
+        workers.start(1, false, Duration::from_secs(600));
+        assert_eq!(workers.next_end().await.unwrap().exit, Exit::Stopped);
+        workers.release().await;
+        assert_eq!(watched.await.unwrap().exit, Exit::Done);
+        assert!(is_worker(pid));
+        end(pid);
     }
 }

@@ -21,6 +21,8 @@ pub enum Exit {
     Stopped = 75,
     /// A worker was lost: start again with `--resume`.
     Lost = 76,
+    /// Another coordinator has taken over the run: do not start this one again.
+    Fenced = 77,
     /// The device that was asked for is not there.
     Device = 78,
 }
@@ -42,6 +44,7 @@ impl Exit {
             Self::Output,
             Self::Stopped,
             Self::Lost,
+            Self::Fenced,
             Self::Device,
         ];
         all.into_iter().find(|exit| i32::from(exit.code()) == code)

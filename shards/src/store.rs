@@ -16,7 +16,7 @@ pub use remote::Remote;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{Error, ObjectMeta, ObjectStore, path::Path};
-use open::{Kind, Opened};
+use open::{DISK, Kind, Opened};
 use proto::{GlobalStep, checkpoint, config::StoreSection};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use url::Url;
@@ -66,9 +66,11 @@ impl Folder {
 
     /// The folder at `path` of `store`, which leaves it to us to try again.
     pub fn on(store: Arc<dyn ObjectStore>, path: Path, spec: &StoreSection) -> Self {
-        let kind = if store.to_string().starts_with("LocalFileSystem") { Kind::Local } else { Kind::Cloud };
-        let opened =
-            Opened { steady: store.clone(), once: store, path: path.clone(), root: String::new(), kind };
+        let told = store.to_string();
+        let kind = if told.starts_with("LocalFileSystem") { Kind::Local } else { Kind::Cloud };
+        // Where its paths are those of the whole disk.
+        let root = if told == "LocalFileSystem(file:///)" { DISK.into() } else { String::new() };
+        let opened = Opened { steady: store.clone(), once: store, path: path.clone(), root, kind };
         Self { store: Arc::new(Remote::new(opened, spec)), path }
     }
 
@@ -230,6 +232,18 @@ impl Folder {
     /// A store that refuses.
     pub async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.store.put(&self.at(name), bytes.into()).await
+    }
+
+    /// Writes a file, over one that is there, at no more than so many MiB a second; 0 sets no limit.
+    ///
+    /// # Errors
+    /// A store that refuses.
+    pub async fn put_paced(&self, name: &str, bytes: Vec<u8>, mib_per_second: f64) -> Result<(), StoreError> {
+        if mib_per_second <= 0.0 {
+            return self.put(name, bytes).await;
+        }
+        let rate = mib_per_second * f64::from(1 << 20);
+        self.store.put_paced(&self.at(name), bytes.into(), rate).await
     }
 
     /// Writes a file unless there is one; says whether it wrote.

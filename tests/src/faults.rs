@@ -74,7 +74,7 @@ pub fn now_and_then(seed: u64, of: u64, faults: Vec<Fault>) -> Script {
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        (mixed % of == 0).then(|| faults[(mixed / of) as usize % faults.len()])
+        mixed.is_multiple_of(of).then(|| faults[(mixed / of) as usize % faults.len()])
     })
 }
 

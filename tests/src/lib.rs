@@ -1,5 +1,6 @@
 //! Reads the tree as its rules see it: files, functions, and the parts of a file that are not tests.
 
+pub mod chaos;
 pub mod faults;
 pub mod net;
 pub mod run;
@@ -14,10 +15,12 @@ pub fn root() -> PathBuf {
     Path::new(&here).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// A program of the workspace, in the folder above the one that holds the running test, whatever the target folder is.
+/// A program of the workspace, beside the running program or in the folder above that of the running test, whatever the target
+/// folder is.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_default();
-    test.ancestors().nth(2).map(|folder| folder.join(name)).unwrap_or_default()
+    let own = std::env::current_exe().unwrap_or_default();
+    let places = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    places.reduce(|beside, above| if beside.is_file() { beside } else { above }).unwrap_or_default()
 }
 
 /// What a command prints, run at the top of the clone; empty if it can't be run.

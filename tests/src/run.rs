@@ -52,21 +52,35 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Draws a dataset of 96 pairs and trains its vocabulary.
+    /// A dataset of 96 pairs and its vocabulary.
     ///
     /// # Panics
     /// When that does not work: nothing else would.
     pub fn new() -> Self {
+        Self::drawn(96)
+    }
+
+    /// Draws a dataset of so many pairs and trains its vocabulary.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn drawn(pairs: u32) -> Self {
         let Ok(folder) = tempfile::tempdir() else { panic!("no temporary folder") };
         let place = Self { folder, vocabulary: 0 };
-        let (data, words) = (place.path("data"), place.path("vocab.txt"));
-        let made =
-            tandem(&["data", "synth", "--pairs", "96", "--size", "32", "--group-rows", "12", "--out", &data]);
+        let (data, words, pairs) = (place.path("data"), place.path("vocab.txt"), pairs.to_string());
+        let synth =
+            ["data", "synth", "--pairs", &pairs, "--size", "32", "--group-rows", "12", "--out", &data];
+        let made = tandem(&synth);
         assert_eq!(made.code, Some(0), "{made:?}");
         let trained = tandem(&["data", "tokenizer", &data, "--size", "150", "--out", &words]);
         assert_eq!(trained.code, Some(0), "{trained:?}");
         let vocabulary = fs::read_to_string(&words).unwrap_or_default().lines().count();
         Self { vocabulary, ..place }
+    }
+
+    /// Whether the folder stays when this goes.
+    pub fn keep(&mut self, keep: bool) {
+        self.folder.disable_cleanup(keep);
     }
 
     /// A path in the folder.
@@ -165,13 +179,28 @@ impl Place {
         (running, url())
     }
 
+    /// Where the manifest of a run's checkpoint lies, as its marker names it; none where nothing is committed.
+    pub fn manifest(&self, output: &str, step: u64) -> Option<PathBuf> {
+        let folder = PathBuf::from(format!("{}/checkpoints/step-{step:09}", self.path(output)));
+        let marker = fs::read_to_string(folder.join("COMMITTED")).ok()?;
+        Some(folder.join(marker.split(' ').nth(1)?))
+    }
+
     /// SHA-256 of the parts of a run's checkpoint, as its manifest has them.
     pub fn digests(&self, output: &str, step: u64) -> Vec<String> {
-        let path = format!("{}/checkpoints/step-{step:09}/manifest.json", self.path(output));
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        self.parts(output, step, "sha256")
+    }
+
+    /// Names of the parts of a run's checkpoint.
+    pub fn part_names(&self, output: &str, step: u64) -> Vec<String> {
+        self.parts(output, step, "name")
+    }
+
+    fn parts(&self, output: &str, step: u64, field: &str) -> Vec<String> {
+        let text = self.manifest(output, step).and_then(|path| fs::read_to_string(path).ok());
+        let manifest: serde_json::Value = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default();
         let parts = manifest["parts"].as_array().cloned().unwrap_or_default();
-        parts.iter().map(|part| part["sha256"].as_str().unwrap_or_default().to_owned()).collect()
+        parts.iter().map(|part| part[field].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// The lines of a run's `metrics.jsonl`.

@@ -9,6 +9,8 @@ use serde_json::Value;
 const FOREVER: &str = "optimizer.steps=100000";
 /// What makes losses comparable over numbers of workers.
 const EXACT: &str = "model.dropout=0";
+/// The learning rate does not depend on how many steps the run would have.
+const CONSTANT: &str = "optimizer.min_learning_rate=1e-3";
 
 /// The losses that a run reported, step by step: each step once.
 fn losses(place: &Place, output: &str) -> Vec<f64> {
@@ -54,8 +56,9 @@ fn trains_on(run: &mut Running, count: usize) {
     };
     let ready = || {
         let now = status();
-        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64()).count();
-        now["state"] == "training" && seats == count
+        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64());
+        let here: Vec<bool> = seats.map(|seat| seat["pid"].as_u64().is_some_and(alive)).collect();
+        now["state"] == "training" && here == vec![true; count]
     };
     run.until(&format!("a generation of {count}"), ready);
     let before = status()["step"].as_u64().unwrap_or_default();
@@ -73,7 +76,7 @@ fn stop(run: Running) {
 #[test]
 fn a_killed_worker_is_replaced_while_the_other_goes_on_from_memory() {
     let place = Place::new();
-    let sets = [FOREVER, EXACT, "checkpoint.every=1000000"];
+    let sets = [FOREVER, CONSTANT, EXACT, "checkpoint.every=1000000"];
     let mut run = place.start("out", &sets);
     trains_on(&mut run, 2);
     let first = seated(&run);
@@ -93,7 +96,7 @@ fn a_killed_worker_is_replaced_while_the_other_goes_on_from_memory() {
 #[test]
 fn rank_zero_may_be_killed_too_and_so_may_all() {
     let place = Place::new();
-    let sets = [FOREVER, EXACT, "checkpoint.every=4"];
+    let sets = [FOREVER, CONSTANT, EXACT, "checkpoint.every=4"];
     let mut run = place.start("out", &sets);
     trains_on(&mut run, 2);
     signal("KILL", &seated(&run)[..1]);
@@ -109,12 +112,13 @@ fn rank_zero_may_be_killed_too_and_so_may_all() {
 #[test]
 fn workers_join_wait_as_spares_and_go_when_told() {
     let place = Place::new();
-    let sets = [FOREVER, EXACT, "run.workers=2", "run.max_workers=3", "cluster.lost_after=5"];
+    let sets = [FOREVER, CONSTANT, EXACT, "run.workers=2", "run.max_workers=3", "cluster.lost_after=5"];
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str, more: &[&str]| Worker::start(&url, &place.path(name), more);
     let (one, two) = (start("one", &[]), start("two", &["--weight", "2"]));
-    let spare = start("spare", &["--spare"]);
     trains_on(&mut run, 2);
+    let spare = start("spare", &["--spare"]);
+    run.until("a spare that is ready", || spare_waits(&place, "out"));
     assert!(!seated(&run).contains(&spare.pid()), "{}", run.status());
     let three = start("three", &[]);
     trains_on(&mut run, 3);
@@ -135,7 +139,7 @@ fn workers_join_wait_as_spares_and_go_when_told() {
 #[test]
 fn a_worker_that_was_stopped_comes_back_as_new() {
     let place = Place::new();
-    let sets = [FOREVER, EXACT, "cluster.lost_after=1"];
+    let sets = [FOREVER, CONSTANT, EXACT, "cluster.lost_after=1"];
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
@@ -155,19 +159,19 @@ fn a_worker_that_was_stopped_comes_back_as_new() {
 #[test]
 fn training_does_not_stop_without_a_coordinator_and_the_next_one_takes_over() {
     let place = Place::new();
-    let sets = [FOREVER, EXACT];
+    let sets = [FOREVER, CONSTANT, EXACT];
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
     trains_on(&mut run, 2);
-    let (before, generation) = (step(&run), run.status()["generation"].clone());
+    let (before, generation, seats) = (step(&run), run.status()["generation"].clone(), seated(&run));
     signal("KILL", &[run.pid()]);
     drop(run);
     // It listens on another port: the workers find it in the run's journal.
     let (mut run, _) = place.serve_more("out", &sets, &["--resume"]);
     trains_on(&mut run, 2);
     assert_eq!(run.status()["generation"], generation, "the generation was not disturbed");
-    assert_eq!(seated(&run), [one.pid(), two.pid()]);
+    assert_eq!(seated(&run), seats);
     assert!(step(&run) > before);
     // The next one does not wait for the death of this one: it is fenced.
     let (mut next, _) = place.serve_more("out", &sets, &["--resume"]);
@@ -203,6 +207,14 @@ fn a_signal_to_the_run_writes_a_checkpoint_and_a_second_ends_it_at_once() {
     assert!(!workers.iter().any(|pid| alive(*pid)), "the workers are gone as well");
 }
 
+/// Whether a spare is ready, and has no seat.
+fn spare_waits(place: &Place, output: &str) -> bool {
+    let told = tandem(&["status", "--json", "--run", &place.path(output)]);
+    let status: Value = serde_json::from_str(&told.out).unwrap_or_default();
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    members.iter().any(|m| m["spare"] == true && m["rank"].is_null() && m["phase"] == "waiting")
+}
+
 fn run_state(place: &Place, output: &str) -> String {
     let told = tandem(&["status", "--json", "--run", &place.path(output)]);
     let status: Value = serde_json::from_str(&told.out).unwrap_or_default();
@@ -215,7 +227,13 @@ fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_le
     for policy in ["skip", "rollback"] {
         let policy_set = format!("optimizer.on_anomaly={policy}");
         // A bound so narrow that ordinary steps go over it.
-        let sets = [&policy_set, "optimizer.steps=60", "optimizer.spike_bound=1.01", "optimizer.anomalies=1000"];
+        let sets = [
+            &policy_set,
+            "optimizer.steps=80",
+            "optimizer.learning_rate=1e-2",
+            "optimizer.spike_bound=1.005",
+            "optimizer.anomalies=1000",
+        ];
         let told = place.run(policy, &sets, &[]);
         assert_eq!(told.code, Some(0), "{told:?}");
         losses(&place, policy);

@@ -166,13 +166,33 @@ fn operators_see_the_run_ask_for_a_checkpoint_and_stop_it() {
     let folder = run.folder().display().to_string();
     let status = tandem(&["status", "--run", &folder]);
     assert!(status.code == Some(0) && status.out.contains("trains on 2 workers"), "{status:?}");
-    let asked = tandem(&["checkpoint", "--run", &folder]);
+    let asked = tandem(&["checkpoint", "now", "--run", &folder]);
     assert!(asked.code == Some(0) && asked.out.contains("is committed"), "{asked:?}");
     let stopped = tandem(&["stop", "--run", &folder, "--no-checkpoint"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     assert_eq!(run.end().code, Some(75));
     let gone = tandem(&["status", "--run", &folder]);
     assert_eq!(gone.code, Some(69), "{gone:?}");
+
+    // What lies there is looked at and thinned out without a coordinator.
+    let committed = || -> Vec<u64> {
+        let told = tandem(&["checkpoint", "list", "--json", "--run", &folder]);
+        let list: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+        let whole = |one: &&serde_json::Value| one["committed"] == true && one["damage"].is_null();
+        let whole = list["checkpoints"].as_array().unwrap().iter().filter(whole);
+        whole.map(|one| one["step"].as_u64().unwrap()).collect()
+    };
+    let before = committed();
+    let newest = *before.last().unwrap();
+    assert!(before.len() >= 2 && before[0] == 4, "{before:?}");
+    let shown = tandem(&["checkpoint", "show", "--run", &folder]);
+    let told = format!("run run, step {newest}, generation ");
+    assert!(shown.out.contains(&told) && shown.out.contains("model.image_size = 16"), "{shown:?}");
+    let verified = tandem(&["checkpoint", "verify", "--all", "--run", &folder]);
+    assert!(verified.code == Some(0) && verified.out.lines().count() == before.len(), "{verified:?}");
+    let pruned = tandem(&["checkpoint", "prune", "--keep", "1", "--run", &folder]);
+    assert_eq!(pruned.code, Some(0), "{pruned:?}");
+    assert_eq!(committed(), [newest]);
 }
 
 #[test]

@@ -156,7 +156,9 @@ async fn large_files_go_up_in_parts_and_come_back() {
     let puts = place.proxy.requests().iter().filter(|request| request.method() == "PUT").count();
     assert_eq!(puts, 3);
     assert!(folder.get("large.bin").await.unwrap().unwrap() == large);
-    assert_eq!(folder.files().await.unwrap(), ["large.bin"]);
+    folder.put_paced("paced.bin", large.clone(), 1000.0).await.unwrap();
+    assert!(folder.get("paced.bin").await.unwrap().unwrap() == large);
+    assert_eq!(folder.files().await.unwrap(), ["large.bin", "paced.bin"]);
     folder.remove_all().await.unwrap();
     assert_eq!(folder.size("large.bin").await.unwrap(), None);
 }

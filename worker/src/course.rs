@@ -4,7 +4,7 @@ use crate::vote::Verdict;
 use proto::config::OptimizerSection;
 
 /// Weight of the past in the moving average.
-const PAST: f64 = 0.98;
+const PAST: f64 = 0.95;
 /// Updates before a loss can be called a jump: the first ones fall steeply, and so do their averages.
 const SETTLED: u64 = 20;
 

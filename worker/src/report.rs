@@ -254,7 +254,8 @@ impl Sender {
         let (bytes, sha256) = encode.await.map_err(lost)??;
         let Share { snapshot, generation, rank, parts, ledger, request, .. } = &**share;
         let (name, size) = (snapshot.name.clone(), bytes.len() as u64);
-        self.checkpoints.step(snapshot.step).put(&name, bytes).await?;
+        let pace = self.section.upload_mib;
+        self.checkpoints.step(snapshot.step).put_paced(&name, bytes, pace).await?;
         let ledger = ledger.clone().map(|Part { name, size, sha256 }| v1::Segment { name, size, sha256 });
         let request = v1::ReportPartRequest {
             member: String::new(),

@@ -61,7 +61,7 @@ impl Session {
             spare: arguments.spare,
             weight: arguments.weight,
         };
-        let joined = runtime.block_on(ask(&link, &request)).map_err(refused)?;
+        let joined = enrol(runtime, &link, &request, patience)?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
         link.follow(Folder::open(&config.run.output)?);
         let standing = Arc::new(Standing::default());
@@ -84,13 +84,7 @@ impl Session {
     fn rejoin(&mut self) -> Result<()> {
         self.heart.abort();
         let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
-        let link = self.link.clone();
-        let request = self.request.clone();
-        let call = || {
-            let (link, request) = (link.clone(), request.clone());
-            async move { ask(&link, &request).await }
-        };
-        let joined = self.runtime.block_on(link.insist(patience, call)).map_err(refused)?;
+        let joined = enrol(&self.runtime, &self.link, &self.request, patience)?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
         if config.run.name != self.config.run.name || config.run.output != self.config.run.output {
             return Err(Error::Refused(format!("it now serves another run, {}", config.run.name)));
@@ -255,6 +249,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.heart.abort();
     }
+}
+
+/// Joins, as soon as a coordinator answers: a tunnel in between takes a connection also while there is none.
+fn enrol(
+    runtime: &Handle,
+    link: &Arc<Link>,
+    request: &v1::JoinRequest,
+    patience: Duration,
+) -> Result<v1::JoinReply> {
+    let call = || {
+        let (link, request) = (link.clone(), request.clone());
+        async move { ask(&link, &request).await }
+    };
+    runtime.block_on(link.insist(patience, call)).map_err(refused)
 }
 
 async fn ask(link: &Link, request: &v1::JoinRequest) -> std::result::Result<v1::JoinReply, Status> {

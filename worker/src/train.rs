@@ -242,6 +242,7 @@ impl Turn<'_> {
     }
 
     fn report(&mut self, outcome: &Outcome, replaced: Vec<v1::Substitution>) -> Result<()> {
+        tracing::debug!("committed step {} in generation {}", outcome.step, self.seat.generation);
         self.note(outcome);
         let newest = self.unreported.newest(outcome.step).filter(|_| self.seat.leads());
         let steps: Vec<v1::StepReport> = newest.into_iter().collect();

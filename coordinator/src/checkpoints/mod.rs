@@ -263,8 +263,8 @@ impl Progress {
 
 /// What follows where a step is committed already: that of an earlier generation, or of this very attempt, is as good as ours.
 fn settle(folder: &Folder, held: &Manifest, ours: &Manifest) -> Result<(), CheckpointError> {
-    let earlier = held.generation < ours.generation
-        && (held.step, &held.run, &held.dataset) == (ours.step, &ours.run, &ours.dataset);
+    let earlier =
+        held.generation < ours.generation && (held.step, &held.dataset) == (ours.step, &ours.dataset);
     if earlier || is_same_attempt(held, ours) {
         return Ok(());
     }

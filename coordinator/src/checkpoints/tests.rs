@@ -1,18 +1,20 @@
 //! Commit, damage, conflict and pruning on a local disk and in memory.
 
+mod crash;
+
 use super::*;
 use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path};
 use proto::checkpoint;
 use shards::committed::{digest, newest};
 use std::{sync::Arc, time::Duration};
 
-pub(super) const G: Generation = Generation(2);
+const G: Generation = Generation(2);
 
-pub(super) fn identity() -> Identity {
+fn identity() -> Identity {
     Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() }
 }
 
-pub(super) fn keeping(keep: u32) -> CheckpointSection {
+fn keeping(keep: u32) -> CheckpointSection {
     CheckpointSection { keep, ..CheckpointSection::default() }
 }
 

@@ -1,5 +1,6 @@
 //! The verbs of `tandem`, one per file.
 
+mod checkpoint;
 mod config;
 mod data;
 mod eval;
@@ -19,7 +20,7 @@ pub fn act(verb: Verb) -> Result<()> {
         Verb::Run(arguments) => runtime()?.block_on(run::run(&arguments, out)),
         Verb::Coordinator(arguments) => runtime()?.block_on(run::coordinator(&arguments, out)),
         Verb::Status(arguments) => runtime()?.block_on(operate::status(&arguments, out)),
-        Verb::Checkpoint(arguments) => runtime()?.block_on(operate::checkpoint(&arguments, out)),
+        Verb::Checkpoint(verb) => runtime()?.block_on(checkpoint::act(verb, out)),
         Verb::Stop(arguments) => runtime()?.block_on(operate::stop(&arguments, out)),
         Verb::Eval { arguments } => eval::hand_over("eval", &arguments),
         Verb::Export { arguments } => eval::hand_over("export", &arguments),

@@ -1,9 +1,9 @@
-//! `tandem status`, `tandem checkpoint` and `tandem stop`: what operators say to a running coordinator.
+//! `tandem status`, `tandem checkpoint now` and `tandem stop`: what operators say to a running coordinator.
 
 use super::say;
 use crate::{
     Error, Result,
-    args::{CheckpointNow, Running, Status, Stop},
+    args::{Running, Status, Stop, checkpoint::Now},
     start::URL,
 };
 use proto::v1::{self, operator_client::OperatorClient};
@@ -28,8 +28,8 @@ pub(super) async fn status(arguments: &Status, out: &mut impl Write) -> Result<(
     say(out, &text)
 }
 
-/// `tandem checkpoint`.
-pub(super) async fn checkpoint(arguments: &CheckpointNow, out: &mut impl Write) -> Result<()> {
+/// `tandem checkpoint now`.
+pub(super) async fn checkpoint(arguments: &Now, out: &mut impl Write) -> Result<()> {
     let mut run = Run::connect(&arguments.target).await?;
     let before = run.status().await?.committed_checkpoint;
     let request = v1::CheckpointRequest { request_id: request_id(), expected_generation: 0 };
@@ -153,7 +153,8 @@ fn as_json(status: &v1::StatusReply) -> serde_json::Value {
     let member = |member: &v1::Member| {
         json!({
             "member": member.member, "host": member.host, "pid": member.pid,
-            "rank": member.seated.then_some(member.rank), "spare": member.spare, "draining": member.draining,
+            "seated": member.seated, "rank": member.seated.then_some(member.rank), "spare": member.spare,
+            "draining": member.draining,
             "phase": phase(member), "applied_step": member.applied_step,
             "seconds_since_heartbeat": member.seconds_since_heartbeat,
         })

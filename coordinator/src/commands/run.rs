@@ -16,7 +16,7 @@ use proto::{Exit, Generation, RunConfig, checkpoint};
 use std::{
     fs::{self, OpenOptions},
     future::pending,
-    io::{Write, stderr},
+    io::{IsTerminal, Write, stderr},
     path::Path,
     sync::Mutex,
     time::{Duration, Instant},
@@ -60,7 +60,8 @@ pub(super) async fn coordinator(arguments: &Coordinator, out: &mut impl Write) -
         Start::Ready(launch) => *launch,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     let workers = launch.config.run.workers;
     eprintln!(
         "run {}: start {workers} times: tandem-worker --coordinator {}",
@@ -164,6 +165,7 @@ async fn follow(control: &Control, crew: &mut Option<Crew>, display: &mut Displa
         let here = crew.as_mut().filter(|crew| crew.is_here());
         if now.verdict.is_some() {
             over.get_or_insert_with(Instant::now);
+            here.as_ref().inspect(|crew| crew.close());
             if here.is_none() && now.drained {
                 return Ok(now);
             }

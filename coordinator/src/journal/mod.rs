@@ -77,7 +77,7 @@ impl JournalError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Fenced { .. } => Exit::Lost,
+            Self::Fenced { .. } => Exit::Fenced,
             Self::Damaged { .. } | Self::Version { .. } | Self::Missing { .. } => Exit::Data,
             Self::Backwards(_) => Exit::Internal,
         }
@@ -94,7 +94,6 @@ pub struct Journal {
 /// The newest entry that is known.
 struct Head {
     number: u64,
-    event: Event,
     past: Past,
     /// Who took over, once somebody did, and with which entry.
     fence: Option<(String, Past)>,
@@ -142,7 +141,8 @@ impl Journal {
     }
 
     /// Writes a decision. It counts when this returns, and not before. After a failure it may be in the journal or not: the same
-    /// decision may be written again, or another one instead. A decision that is the newest already is written once.
+    /// decision may be written again, or another one instead. One that changes nothing, such as one that
+    /// has been written, is not written again.
     ///
     /// # Errors
     /// [`JournalError::Fenced`], then and for ever, when another coordinator has opened the journal; a store that refuses.
@@ -150,10 +150,11 @@ impl Journal {
         let mut head = self.head.lock().await;
         loop {
             head.check()?;
-            if head.event == event {
+            let next = head.past.apply(&event)?;
+            if next == head.past {
                 return Ok(());
             }
-            let entry = Entry::new(head.number + 1, event.clone(), head.past.apply(&event)?);
+            let entry = Entry::new(head.number + 1, event.clone(), next);
             if write(&self.folder, &entry).await? {
                 *head = Head::at(entry);
                 return Ok(());
@@ -191,8 +192,8 @@ impl Journal {
 }
 
 impl Head {
-    fn at(Entry { number, event, past, .. }: Entry) -> Self {
-        Self { number, event, past, fence: None }
+    fn at(Entry { number, past, .. }: Entry) -> Self {
+        Self { number, past, fence: None }
     }
 
     fn check(&self) -> Result<(), JournalError> {

@@ -137,10 +137,10 @@ impl End {
 }
 
 impl Past {
-    /// What it is after one more decision.
+    /// What it is after one more decision. One that has been taken changes nothing.
     ///
     /// # Errors
-    /// A generation that is not larger than the newest.
+    /// A generation that is not larger than the newest, nor the newest itself.
     pub fn apply(&self, event: &Event) -> Result<Self, Backwards> {
         let mut next = self.clone();
         match event {
@@ -154,6 +154,9 @@ impl Past {
                 }
             }
             Event::Generation { generation, seats } => {
+                if (*generation, seats) == (self.generation, &self.seats) {
+                    return Ok(next);
+                }
                 if *generation <= self.generation {
                     return Err(Backwards { last: self.generation, next: *generation });
                 }

@@ -76,7 +76,8 @@ impl Membership {
             );
         }
         format!(
-            "generation {generation} has {workers} workers of at most {} (run.max_workers); this one is held ready",
+            "generation {generation} has {} of at most {} (run.max_workers); this one is held ready",
+            count(workers.0),
             spec.most
         )
     }
@@ -131,9 +132,12 @@ impl Membership {
                 format!("generation {generation} of an earlier coordinator: {unheard} not heard yet")
             }
             Stage::Together if !self.trains() => {
-                format!("generation {generation}: {workers} workers form their group and take over the state")
+                format!(
+                    "generation {generation}: {} to form a group and take over the state",
+                    count(workers.0)
+                )
             }
-            Stage::Together => format!("generation {generation} trains on {workers} workers"),
+            Stage::Together => format!("generation {generation} trains on {}", count(workers.0)),
             Stage::Parting { .. } => {
                 let away = self.named(|member| member.phase != v1::Phase::Waiting);
                 format!("{}; waiting for {away} to come back", self.how_it_ended())
@@ -174,4 +178,8 @@ impl Membership {
         let left = self.deadline.filter(|_| waits && enough())?.checked_sub(now);
         left.filter(|left| !left.is_zero())
     }
+}
+
+fn count(workers: u32) -> String {
+    if workers == 1 { "1 worker".into() } else { format!("{workers} workers") }
 }

@@ -1,13 +1,9 @@
 //! A file of JSON lines that belong to steps.
 
-use super::MetricsError;
+use super::{MetricsError, appender::Appender};
 use proto::GlobalStep;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{BufWriter, ErrorKind, Write},
-    path::PathBuf,
-};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 /// What stands on one line.
 pub(super) trait Entry: Serialize + DeserializeOwned {
@@ -18,7 +14,7 @@ pub(super) trait Entry: Serialize + DeserializeOwned {
 /// The file and all its lines.
 pub(super) struct Journal<E> {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: Appender,
     all: Vec<E>,
 }
 
@@ -30,38 +26,38 @@ impl<E: Entry> Journal<E> {
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             read => read.map_err(MetricsError::at(&path))?,
         };
-        let parsed = text.lines().filter_map(|line| serde_json::from_str::<E>(line).ok());
-        let all: Vec<E> = parsed.filter(|line| line.step() <= resume.0).collect();
-        let kept: String = all.iter().filter_map(encode).collect();
+        let parsed =
+            text.split_inclusive('\n').filter_map(|line| Some((line, serde_json::from_str::<E>(line).ok()?)));
+        let (kept, all): (String, Vec<E>) =
+            parsed.filter(|(line, entry)| line.ends_with('\n') && entry.step() <= resume.0).unzip();
+        // Another coordinator may still append to it, until it knows of this one: it is replaced only where it has to be.
         if kept != text {
             // Through a second file, so that a crash in between loses nothing.
             let draft = path.with_extension("jsonl.new");
             fs::write(&draft, kept).map_err(MetricsError::at(&draft))?;
             fs::rename(&draft, &path).map_err(MetricsError::at(&path))?;
         }
-        let file =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(MetricsError::at(&path))?;
-        Ok(Self { path, file: BufWriter::new(file), all })
+        let file = Appender::open(&path)?;
+        Ok(Self { path, file, all })
     }
 
     /// Drops the lines after the step `from`.
     pub(super) fn rewind(&mut self, from: GlobalStep) -> Result<(), MetricsError> {
         if self.all.iter().any(|line| line.step() > from.0) {
-            self.flush()?;
             *self = Self::open(self.path.clone(), from)?;
         }
         Ok(())
     }
 
-    pub(super) fn push(&mut self, line: E) -> Result<(), MetricsError> {
-        let text = encode(&line).unwrap_or_default();
-        self.file.write_all(text.as_bytes()).map_err(MetricsError::at(&self.path))?;
-        self.all.push(line);
+    /// Writes lines, all or none.
+    pub(super) fn append(&mut self, lines: Vec<E>) -> Result<(), MetricsError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let text: String = lines.iter().filter_map(encode).collect();
+        self.file.append(text.as_bytes())?;
+        self.all.extend(lines);
         Ok(())
-    }
-
-    pub(super) fn flush(&mut self) -> Result<(), MetricsError> {
-        self.file.flush().map_err(MetricsError::at(&self.path))
     }
 
     pub(super) fn all(&self) -> &[E] {

@@ -107,17 +107,15 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut lines = Journal::open(path.clone(), GlobalStep(0)).unwrap();
         for step in [10, 20, 30] {
-            lines.push(line(step)).unwrap();
+            lines.append(vec![line(step)]).unwrap();
         }
-        lines.flush().unwrap();
         drop(lines);
         let mut text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3);
         text.push_str("{\"step\": 25, \"gen");
         fs::write(&path, text).unwrap();
         let mut lines = Journal::open(path.clone(), GlobalStep(20)).unwrap();
-        lines.push(line(30)).unwrap();
-        lines.flush().unwrap();
+        lines.append(vec![line(30)]).unwrap();
         let reopened: Journal<Line> = Journal::open(path, GlobalStep(99)).unwrap();
         assert_eq!(reopened.all().iter().map(|l| l.step).collect::<Vec<_>>(), [10, 20, 30]);
         assert_eq!(reopened.all()[0].scalars, [("loss".to_string(), 10.0 / 3.0)].into());
@@ -141,5 +139,20 @@ mod tests {
         let written = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
         assert_eq!((written.lines().count(), recorder.latest().substitutions), (3, 1));
         assert_eq!(fs::read_dir(folder.path().join("tensorboard")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn lines_that_stay_are_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        // A number that is not read and written back as it is, and fields in another order.
+        let text = "{\"loss\":0.30000000000000004440,\"step\":10,\"generation\":1,\"time\":1.0,\"seconds\":1.0,\"data_wait_seconds\":0.0,\"pairs\":1,\"pairs_per_second\":1.0,\"substitutions\":0}\n";
+        fs::write(&path, text).unwrap();
+        let mut first = Journal::open(path.clone(), GlobalStep(10)).unwrap();
+        let second: Journal<Line> = Journal::open(path.clone(), GlobalStep(10)).unwrap();
+        first.append(vec![line(20)]).unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(written.starts_with(text) && written.lines().count() == 2, "{written}");
+        assert_eq!(second.all().len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The run's metrics on disk: one JSON line per reported step and per row that was replaced, and TensorBoard's event files.
 
+mod appender;
 mod journal;
 mod lines;
 mod tensorboard;
@@ -60,7 +61,7 @@ impl Recorder {
         let lines: Journal<Line> = Journal::open(folder.join("metrics.jsonl"), kept)?;
         let quarantine = Journal::open(folder.join("quarantine.jsonl"), kept)?;
         let last = lines.all().last().map_or(0, |line| line.step);
-        let events = event_file(&folder, generation, resume.unwrap_or(GlobalStep(last)))?;
+        let events = event_file(&folder, generation, resume.unwrap_or(GlobalStep(last)));
         Ok(Self { folder, generation, lines, quarantine, events })
     }
 
@@ -74,7 +75,7 @@ impl Recorder {
         self.lines.rewind(from)?;
         self.quarantine.rewind(from)?;
         if again {
-            self.events = event_file(&self.folder, generation, from)?;
+            self.events = event_file(&self.folder, generation, from);
         }
         Ok(())
     }
@@ -82,30 +83,30 @@ impl Recorder {
     /// Writes what is new in `reports` and `replaced`; what was written before, as by a repeated request, is passed over.
     ///
     /// # Errors
-    /// Files that can't be written.
+    /// Files that can't be written; the same may be recorded again later.
     pub fn record(
         &mut self,
         reports: &[v1::StepReport],
         replaced: &[v1::Substitution],
     ) -> Result<(), MetricsError> {
+        let mut rows = Vec::new();
         for row in replaced {
             let (reason, substitute) = (row.reason.clone(), row.substitute);
             let row = Quarantined { step: row.step, row: row.row, substitute, reason };
-            if !self.quarantine.all().contains(&row) {
-                self.quarantine.push(row)?;
+            if !self.quarantine.all().contains(&row) && !rows.contains(&row) {
+                rows.push(row);
             }
         }
+        self.quarantine.append(rows)?;
+        let mut lines: Vec<Line> = Vec::new();
         for report in reports {
-            if GlobalStep(report.step) <= self.last_step() {
-                continue;
+            let last = lines.last().map_or(self.last_step(), |line| GlobalStep(line.step));
+            if GlobalStep(report.step) > last {
+                lines.push(Line::of(report, self.generation, self.quarantine.all().len()));
             }
-            let line = Line::of(report, self.generation, self.quarantine.all().len());
-            self.events.scalars(&line)?;
-            self.lines.push(line)?;
         }
-        self.quarantine.flush()?;
-        self.events.flush()?;
-        self.lines.flush()
+        self.events.scalars(&lines)?;
+        self.lines.append(lines)
     }
 
     /// The last step that was written.
@@ -130,12 +131,8 @@ impl Recorder {
     }
 }
 
-fn event_file(
-    folder: &Path,
-    generation: Generation,
-    from: GlobalStep,
-) -> Result<tensorboard::Writer, MetricsError> {
-    tensorboard::Writer::create(&folder.join("tensorboard"), generation, from)
+fn event_file(folder: &Path, generation: Generation, from: GlobalStep) -> tensorboard::Writer {
+    tensorboard::Writer::new(&folder.join("tensorboard"), generation, from)
 }
 
 /// The newest report, and what adds up over all.

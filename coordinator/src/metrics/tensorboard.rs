@@ -4,11 +4,10 @@
 //! CRC after `core/lib/io/record_writer.cc`: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the data,
 //! all little-endian.
 
-use super::{Line, MetricsError};
+use super::{Line, MetricsError, appender::Appender};
 use proto::{Generation, GlobalStep};
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -61,62 +60,68 @@ pub(super) struct SessionLog {
 
 const STARTED: i32 = 1;
 
-/// Writes one event file.
+/// Writes one event file, which is made when there is something to write.
 pub(super) struct Writer {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: Option<Appender>,
+    /// Records that come before the first scalars.
+    head: Vec<u8>,
 }
 
 impl Writer {
-    /// Creates the event file of a generation, which goes on after the step `resume`.
-    pub(super) fn create(
-        folder: &Path,
-        generation: Generation,
-        resume: GlobalStep,
-    ) -> Result<Self, MetricsError> {
-        fs::create_dir_all(folder).map_err(MetricsError::at(folder))?;
+    /// The event file of a generation, which goes on after the step `resume`.
+    pub(super) fn new(folder: &Path, generation: Generation, resume: GlobalStep) -> Self {
         let now = Line::of(&proto::v1::StepReport::default(), generation, 0).time;
         // TensorBoard reads the files of a folder in the order of their names.
         let path =
             folder.join(format!("events.out.tfevents.{:010}.generation-{:06}", now as u64, generation.0));
-        let file = BufWriter::new(File::create(&path).map_err(MetricsError::at(&path))?);
-        let mut writer = Self { path, file };
         let version = Some("brain.Event:2".into());
-        writer.write(&Event { wall_time: now, file_version: version, ..Event::default() })?;
-        writer.write(&Event {
+        let version = Event { wall_time: now, file_version: version, ..Event::default() };
+        let start = Event {
             wall_time: now,
             step: resume.next().0 as i64,
             session_log: Some(SessionLog { status: STARTED }),
             ..Event::default()
-        })?;
-        writer.flush()?;
-        Ok(writer)
+        };
+        Self { path, file: None, head: [record(&version), record(&start)].concat() }
     }
 
-    /// Writes a line's scalars under `loss/`, `train/`, `speed/` and `data/`.
-    pub(super) fn scalars(&mut self, line: &Line) -> Result<(), MetricsError> {
-        let named = line.scalars.iter().map(|(name, value)| {
-            let group = if name.starts_with("loss") { "loss" } else { "train" };
-            (format!("{group}/{name}"), *value)
-        });
-        let ours = [
-            ("speed/pairs_per_second".to_string(), line.pairs_per_second),
-            ("speed/data_wait_share".into(), line.data_wait()),
-            ("data/substitutions".into(), line.substitutions as f64),
-        ];
-        let value = named.chain(ours).map(|(tag, value)| Value { tag, simple_value: value as f32 }).collect();
-        let (wall_time, step) = (line.time, line.step as i64);
-        self.write(&Event { wall_time, step, summary: Some(Summary { value }), ..Event::default() })
+    /// Writes the scalars of lines under `loss/`, `train/`, `speed/` and `data/`, all or none.
+    pub(super) fn scalars(&mut self, lines: &[Line]) -> Result<(), MetricsError> {
+        let records: Vec<u8> = lines.iter().flat_map(|line| record(&event(line))).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        if let Some(file) = &mut self.file {
+            return file.append(&records);
+        }
+        let folder = self.path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(folder).map_err(MetricsError::at(folder))?;
+        let mut file = Appender::open(&self.path)?;
+        file.append(&[self.head.as_slice(), &records].concat())?;
+        self.file = Some(file);
+        Ok(())
     }
+}
 
-    fn write(&mut self, event: &Event) -> Result<(), MetricsError> {
-        let record = frame(&prost::Message::encode_to_vec(event));
-        self.file.write_all(&record).map_err(MetricsError::at(&self.path))
-    }
+/// The scalars of a line.
+fn event(line: &Line) -> Event {
+    let named = line.scalars.iter().map(|(name, value)| {
+        let group = if name.starts_with("loss") { "loss" } else { "train" };
+        (format!("{group}/{name}"), *value)
+    });
+    let ours = [
+        ("speed/pairs_per_second".to_string(), line.pairs_per_second),
+        ("speed/data_wait_share".into(), line.data_wait()),
+        ("data/substitutions".into(), line.substitutions as f64),
+    ];
+    let value = named.chain(ours).map(|(tag, value)| Value { tag, simple_value: value as f32 }).collect();
+    let (wall_time, step) = (line.time, line.step as i64);
+    Event { wall_time, step, summary: Some(Summary { value }), ..Event::default() }
+}
 
-    pub(super) fn flush(&mut self) -> Result<(), MetricsError> {
-        self.file.flush().map_err(MetricsError::at(&self.path))
-    }
+fn record(event: &Event) -> Vec<u8> {
+    frame(&prost::Message::encode_to_vec(event))
 }
 
 fn frame(data: &[u8]) -> Vec<u8> {
@@ -165,11 +170,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(folder.path(), Generation(2), GlobalStep(40)).unwrap();
+        let mut writer = Writer::new(folder.path(), Generation(2), GlobalStep(40));
         let scalars = [("loss_itc".to_string(), 0.5)].into();
         let report = v1::StepReport { step: 50, seconds: 2.0, data_wait_seconds: 0.5, pairs: 8, scalars };
-        writer.scalars(&Line::of(&report, Generation(2), 0)).unwrap();
-        writer.flush().unwrap();
+        writer.scalars(&[]).unwrap();
+        assert!(!writer.path.exists(), "there is nothing to write yet");
+        writer.scalars(&[Line::of(&report, Generation(2), 0)]).unwrap();
         let events = records(&fs::read(&writer.path).unwrap());
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!((events[1].step, events[1].session_log.as_ref().unwrap().status), (41, STARTED));

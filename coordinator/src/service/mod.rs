@@ -69,7 +69,7 @@ fn refused(refusal: Refusal) -> Status {
 fn not_taken(error: ReportError) -> Status {
     match error {
         ReportError::Refused(refusal) => refused(refusal),
-        ReportError::Metrics(_) => Status::data_loss(error.to_string()),
+        ReportError::Metrics(_) => Status::unavailable(error.to_string()),
         ReportError::Checkpoint(crate::checkpoints::CheckpointError::Report { .. }) => {
             Status::invalid_argument(error.to_string())
         }

@@ -61,8 +61,14 @@ async fn serve() -> Run {
     let past = Past { epoch: journal.epoch(), ..Past::default() };
     let identity = Identity { run: "r".into(), config: "c".into(), dataset: "f00d".into() };
     let recorder = Recorder::open(output.path().into(), Generation(G), None).unwrap();
-    let handout =
-        Handout { run: "r".into(), config: "c".into(), config_hash: "h".into(), heartbeat_ms: 100, batch: 8 };
+    let handout = Handout {
+        run: "r".into(),
+        config: "c".into(),
+        config_hash: "h".into(),
+        heartbeat_ms: 100,
+        batch: 8,
+        patience: Duration::ZERO,
+    };
     let folder = store.below(checkpoint::FOLDER);
     let checkpoints = Checkpoints::new(&store, identity, &CheckpointSection::default());
     store.below(ledger::FOLDER).put("s", vec![1; 5]).await.unwrap();
@@ -342,7 +348,7 @@ async fn a_coordinator_that_was_succeeded_says_by_whom_and_decides_nothing() {
         run.workers.heartbeat(beat(&name, 0, v1::Phase::Waiting)).await.unwrap();
     }
     let ended = timeout(Duration::from_secs(10), run.journal).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(ended.exit(), Exit::Lost);
+    assert_eq!(ended.exit(), Exit::Fenced);
     assert!(ended.to_string().contains(&url), "{ended}");
     assert_eq!(run.control.look(|membership| membership.generation()), Generation(0));
 }

@@ -1,6 +1,6 @@
 //! What is refused at the start, and what a start leaves behind. The end-to-end tests start real runs.
 
-use super::*;
+use super::{kept::check_same_run, *};
 use proto::{Exit, checkpoint::VERSION};
 
 fn manifest(config: &RunConfig) -> checkpoint::Manifest {
@@ -25,9 +25,15 @@ fn config(sets: &[&str]) -> RunConfig {
 #[test]
 fn a_run_keeps_what_decides_its_batches_and_tensors() {
     let found = manifest(&config(&[]));
-    for changed in
-        ["optimizer.batch=64", "data.lanes=4", "run.seed=9", "model.text_depth=3", "objective.queue=0"]
-    {
+    for changed in [
+        "optimizer.batch=64",
+        "data.lanes=4",
+        "run.seed=9",
+        "model.text_depth=3",
+        "objective.queue=0",
+        "objective.duplicates=negatives",
+        "data.caption_column=c",
+    ] {
         let error = check_same_run(&found, &config(&[changed])).unwrap_err();
         let key = changed.split('=').next().unwrap();
         assert!(error.to_string().contains(key), "{error}");
@@ -36,6 +42,24 @@ fn a_run_keeps_what_decides_its_batches_and_tensors() {
     for free in ["optimizer.steps=9", "run.workers=2", "metrics.every=1", "objective.queue_start=random"] {
         check_same_run(&found, &config(&[free])).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_tokenizer_of_the_same_size_with_other_words_is_refused() {
+    let disk = tempfile::tempdir().unwrap();
+    let path = |name: &str| disk.path().join(name).display().to_string();
+    let mut config = config(&[]);
+    config.text.tokenizer = path("vocab.txt");
+    let output = Folder::open(&path("out")).unwrap();
+    fs::write(path("vocab.txt"), "a\nb\n").unwrap();
+    kept::freeze_tokenizer(&output, &config, false).await.unwrap();
+    kept::freeze_tokenizer(&output, &config, true).await.unwrap();
+    fs::write(path("vocab.txt"), "a\nc\n").unwrap();
+    let error = kept::freeze_tokenizer(&output, &config, true).await.unwrap_err();
+    assert!(error.exit() == Exit::Data && error.to_string().contains("vocab.txt"), "{error}");
+    // A run that has not begun takes what it is given.
+    kept::freeze_tokenizer(&output, &config, false).await.unwrap();
+    kept::freeze_tokenizer(&output, &config, true).await.unwrap();
 }
 
 #[test]

@@ -3,19 +3,27 @@
 use super::{
     error::{StoreError, Trouble},
     open::{DISK, Kind},
-    patience::Fault,
+    patience::{Fault, seconds},
     remote::{Ask, Remote},
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{
-    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path,
+    Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    local::LocalFileSystem, path::Path,
 };
 use std::{fs, io, time::Duration};
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 /// Larger files are uploaded in parts of this many bytes.
 const UPLOAD_PART: usize = 16 << 20;
+/// Parts of a file that is written slowly have so many bytes: the fewest that s3 takes.
+const PACED_PART: usize = 5 << 20;
+/// Most parts of one file that s3 takes.
+const MOST_PARTS: usize = 10_000;
 /// Parts of one file that are on their way at the same time.
 const UPLOADS: usize = 4;
 
@@ -33,20 +41,29 @@ impl Remote {
     pub(super) async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), StoreError> {
         let ask = self.writing("writing", path);
         if self.kind == Kind::Cloud && bytes.len() > UPLOAD_PART {
-            return self.operation(&ask, self.upload(path, bytes)).await;
+            return self.operation(&ask, self.upload(path, &bytes, None)).await;
         }
         let put = |_| async { Ok(self.once.put(path, bytes.clone().into()).await.map(drop)?) };
         self.request(&ask, allowance(bytes.len()), put).await
     }
 
-    async fn upload(&self, path: &Path, bytes: Bytes) -> Result<(), Error> {
+    /// Writes a file, over one that is there, at this many bytes a second.
+    pub(super) async fn put_paced(&self, path: &Path, bytes: Bytes, rate: f64) -> Result<(), StoreError> {
+        if bytes.len() <= PACED_PART {
+            return self.put(path, bytes).await;
+        }
+        let ask = self.writing("writing", path);
+        self.operation(&ask, self.upload(path, &bytes, Some(rate))).await
+    }
+
+    async fn upload(&self, path: &Path, bytes: &Bytes, rate: Option<f64>) -> Result<(), Error> {
         let mut upload = self.steady.put_multipart(path).await?;
-        let starts = (0..bytes.len()).step_by(UPLOAD_PART);
-        let part = |start: usize| bytes.slice(start..bytes.len().min(start + UPLOAD_PART));
-        let parts: Vec<_> = starts.map(|start| upload.put_part(part(start).into())).collect();
-        let sent = futures::stream::iter(parts).buffer_unordered(UPLOADS).try_collect::<Vec<_>>().await;
+        let sent = match rate {
+            None => send(&mut *upload, bytes).await,
+            Some(rate) => send_paced(&mut *upload, bytes, rate).await,
+        };
         let done = match sent {
-            Ok(_) => upload.complete().await.map(drop),
+            Ok(()) => upload.complete().await.map(drop),
             Err(error) => Err(error),
         };
         if done.is_err() {
@@ -99,6 +116,27 @@ impl Remote {
         })
         .await
     }
+}
+
+/// The file in pieces of so many bytes.
+fn pieces(bytes: &Bytes, size: usize) -> impl Iterator<Item = (usize, PutPayload)> {
+    let starts = (0..bytes.len()).step_by(size);
+    starts.map(move |start| (start, bytes.slice(start..bytes.len().min(start + size)).into()))
+}
+
+async fn send(upload: &mut dyn MultipartUpload, bytes: &Bytes) -> Result<(), Error> {
+    let parts: Vec<_> = pieces(bytes, UPLOAD_PART).map(|(_, piece)| upload.put_part(piece)).collect();
+    futures::stream::iter(parts).buffer_unordered(UPLOADS).try_collect().await
+}
+
+/// One piece after the other, each not before the rate allows for those before it.
+async fn send_paced(upload: &mut dyn MultipartUpload, bytes: &Bytes, rate: f64) -> Result<(), Error> {
+    let begun = Instant::now();
+    for (before, piece) in pieces(bytes, PACED_PART.max(bytes.len().div_ceil(MOST_PARTS))) {
+        sleep(seconds(before as f64 / rate).saturating_sub(begun.elapsed())).await;
+        upload.put_part(piece).await?;
+    }
+    Ok(())
 }
 
 /// The disk's store first writes a file beside its place, under its name with `#` and a number.

@@ -24,6 +24,12 @@ std::string type_name(const std::exception& error) {
 
 bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
+// A peer that is not reached when the group meets is an error of libtorch without a type of its own.
+int classify_meeting() {
+  if (!contains(last_error, "connectFullMesh failed")) return OTHER;
+  return contains(last_error, "imeout") || contains(last_error, "Timed out") ? TIMEOUT : PEER;
+}
+
 // Gloo's exceptions are not in its public ABI, and a timeout arrives as its IoException too, so name and text decide.
 int classify_standard(const std::exception& error) {
   last_error = error.what();
@@ -34,7 +40,7 @@ int classify_standard(const std::exception& error) {
     const bool timed_out = contains(last_error, "Timed out") || contains(last_error, "Application timeout");
     return timed_out ? TIMEOUT : PEER;
   }
-  return OTHER;
+  return classify_meeting();
 }
 
 }  // namespace
@@ -56,7 +62,7 @@ int classify() noexcept {
     return contains(last_error, "timeout") || contains(last_error, "Timeout") ? TIMEOUT : PEER;
   } catch (const c10::Error& error) {
     last_error = error.what_without_backtrace();
-    return contains(last_error, "CUDA error") ? CUDA : OTHER;
+    return contains(last_error, "CUDA error") ? CUDA : classify_meeting();
   } catch (const std::exception& error) {
     return classify_standard(error);
   } catch (...) {

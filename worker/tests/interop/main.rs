@@ -154,13 +154,14 @@ fn a_runs_log_says_where_every_part_came_from() {
     }
 
     // A configuration that another Tandem wrote is refused by the names of its knobs, by whoever reads it.
-    let folder = place.path("first/checkpoints/step-000000001");
-    let manifest = fs::read_to_string(format!("{folder}/manifest.json")).unwrap();
+    let path = place.manifest("first", 1).unwrap();
+    let manifest = fs::read_to_string(&path).unwrap();
     let other = manifest.replace("\\nmicro_batch = ", "\\nwings = ");
     assert_ne!(other, manifest);
-    fs::write(format!("{folder}/manifest.json"), &other).unwrap();
+    fs::write(&path, &other).unwrap();
     let digest: String = Sha256::digest(&other).iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(format!("{folder}/COMMITTED"), digest).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    fs::write(path.with_file_name("COMMITTED"), format!("{digest} {name}")).unwrap();
     let (data, again) = (place.path("data"), place.path("again.pth"));
     for arguments in [
         vec!["export", "--checkpoint", &run, "--format", "albef", "--out", &again],
