@@ -10,7 +10,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -22,6 +22,8 @@ use tonic::transport::{Server, server::TcpIncoming};
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How often silence and patience are measured.
 const TICK: Duration = Duration::from_millis(50);
+/// A gap between two measurements that only a process which stood still can have.
+const ASLEEP: Duration = Duration::from_millis(500);
 
 /// Binds `cluster.listen`.
 ///
@@ -62,13 +64,23 @@ pub async fn serve(
     }
 }
 
-/// Tells the membership that time passes. Never returns.
+/// Tells the membership that time passes, and when it did so without this process: one that was stopped, or whose machine was, would
+/// else take all workers for lost. Never returns.
 async fn tick(control: &Control) {
     let mut beats = interval(TICK);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
     loop {
         beats.tick().await;
-        control.decide(|membership, now| membership.tick(now));
+        let gap = last.elapsed().saturating_sub(TICK);
+        last = Instant::now();
+        control.decide(|membership, now| {
+            if gap > ASLEEP {
+                tracing::warn!("this coordinator stood still for {:.1} s", gap.as_secs_f64());
+                membership.slept(gap);
+            }
+            membership.tick(now);
+        });
     }
 }
 

@@ -135,13 +135,7 @@ impl Cache {
             file.write_all(&header)?;
             file.write_all(content)?;
             file.set_modified(SystemTime::now())?;
-            match fs::rename(&partial, &path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-                    fs::rename(&partial, &path)
-                }
-                renamed => renamed,
-            }
+            self.ledger.publish(&partial, &path)
         };
         let written = write();
         if written.is_err() {

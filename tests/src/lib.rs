@@ -41,6 +41,7 @@ pub fn product_lines<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
         || path.starts_with("shards/fuzz/")
         || path.ends_with("tests.rs")
         || path.contains("/tests/")
+        || path.contains("/membership/model/")
         || ["alone.rs", "toy.rs", "step/choices.rs", "step/drift.rs", "step/passes.rs", "step/worlds.rs"]
             .iter()
             .any(|name| path.ends_with(name))

@@ -128,20 +128,6 @@ fn a_run_whose_processes_are_all_killed_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn a_worker_that_is_killed_ends_the_run_in_seconds_and_is_named() {
-    let place = Place::new();
-    let mut run = place.start("out", &[FOREVER]);
-    let workers = training(&mut run);
-    let start = Instant::now();
-    signal("KILL", &workers[1..]);
-    let Told { code, err, .. } = run.end();
-    assert_eq!(code, Some(76), "{err}");
-    assert!(start.elapsed() < Duration::from_secs(15), "it took {:?}", start.elapsed());
-    assert!(err.contains("rank 1") && err.contains("signal 9"), "{err}");
-    assert!(!alive(workers[0]), "the other worker is gone as well");
-}
-
-#[test]
 fn ctrl_c_stops_with_a_checkpoint_from_which_the_run_goes_on() {
     let place = Place::new();
     let mut run = place.start("out", &[FOREVER, "checkpoint.every=4"]);

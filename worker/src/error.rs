@@ -40,6 +40,12 @@ pub enum Error {
         /// What the coordinator says.
         reason: String,
     },
+    /// Ranks did not come together.
+    #[error("the ranks did not connect within {seconds} s (cluster.meeting_timeout)")]
+    Unmet {
+        /// The knob's value.
+        seconds: f64,
+    },
     /// The run goes on without this worker.
     #[error("this worker goes, and the run goes on: {0}")]
     Dismissed(String),
@@ -188,7 +194,7 @@ impl Error {
             Self::NothingToEvaluate(_) | Self::Pretrained { .. } | Self::Unfit { .. } => Exit::Data,
             Self::Group(error) if error.kind == c10d::Kind::Cuda => Exit::Device,
             Self::Over { exit, .. } => *exit,
-            Self::Group(_) | Self::Unseated { .. } => Exit::Lost,
+            Self::Group(_) | Self::Unseated { .. } | Self::Unmet { .. } => Exit::Lost,
             Self::Stopped(_) | Self::Dismissed(_) => Exit::Stopped,
             Self::Cuda(_) => Exit::Device,
             Self::Config(error) => error.exit(),
@@ -213,7 +219,7 @@ impl Error {
         use c10d::Kind::{Peer, Store, Timeout};
         match self {
             Self::Group(error) => matches!(error.kind, Timeout | Peer | Store),
-            Self::Unseated { .. } => true,
+            Self::Unseated { .. } | Self::Unmet { .. } => true,
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::snapshot;
 use crate::device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::report::Share;
 use crate::session::Session;
@@ -18,7 +18,12 @@ use shards::order::order_spec;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a wait for the other ranks looks whether it is still of use.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A rank of one generation.
 #[derive(Clone, Debug)]
@@ -74,7 +79,7 @@ impl Seat {
         };
         let (rank, world, generation) = (self.rank, self.world, self.generation);
         tracing::info!("rank {rank} of {world} in generation {generation}: meeting on {}", spec.interface);
-        let group = Group::new(spec, Arc::new(session.store()))?;
+        let group = met(session, spec)?;
         session.guard(group.abort_handle()?);
         // The seat may have been lost before there was anything to end.
         session.seated()?;
@@ -158,6 +163,32 @@ pub(crate) fn sit(
     let applied = holding.settle(&warm.config, steps, seat.generation, &first, &mut group)?;
     let loader = seat.load(warm, holding.state.step)?;
     Ok(Place { group, loader, applied })
+}
+
+/// Makes the group on a thread of its own: nothing can end libtorch's connecting to a peer that is gone, so one that lasts too long is
+/// left to itself, and ends with its connections when it is done.
+fn met(session: &Session, spec: GroupSpec) -> Result<Group> {
+    let (start, patience) = (Instant::now(), spec.meeting);
+    let (sender, receiver) = channel();
+    let store = Arc::new(session.store());
+    let make = move || {
+        // Nobody waits any more for one that is late.
+        let _ = sender.send(Group::new(spec, store));
+    };
+    let thread = thread::Builder::new().name("meeting".into()).spawn(make);
+    thread.map_err(|error| Error::System(format!("starting a thread: {error}")))?;
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(group) => return Ok(group?),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::System("the thread that meets the other ranks broke off".into()));
+            }
+            Err(RecvTimeoutError::Timeout) => session.seated()?,
+        }
+        if start.elapsed() > patience {
+            return Err(Error::Unmet { seconds: patience.as_secs_f64() });
+        }
+    }
 }
 
 /// The address of this machine from which the coordinator is reached; loopback where that can't be told. A UDP socket that is

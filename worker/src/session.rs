@@ -86,8 +86,10 @@ impl Session {
         let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
         let joined = enrol(&self.runtime, &self.link, &self.request, patience)?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
-        if config.run.name != self.config.run.name || config.run.output != self.config.run.output {
-            return Err(Error::Refused(format!("it now serves another run, {}", config.run.name)));
+        if config.hash() != self.config.hash() {
+            let reason =
+                format!("the coordinator serves run {} with another configuration now", config.run.name);
+            return Err(Error::Over { reason, exit: Exit::Lost });
         }
         (self.orders, self.heart) = start(&self.runtime, &self.link, &self.standing, &joined, &config);
         tracing::info!("joined again, as worker {}", joined.member);

@@ -132,11 +132,11 @@ async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -
     }
 
     let recorder = control.recorder();
-    summary::draw(&folder, &config, recorder.lines())?;
+    let drawn = summary::draw(&folder, &config, recorder.lines());
     let text = summary::summary(&config, &folder, &end, recorder.lines(), resume, begin.elapsed());
     super::say(out, &text)?;
     match end.verdict {
-        Some(Verdict { exit: Exit::Done, .. }) => Ok(()),
+        Some(Verdict { exit: Exit::Done, .. }) => drawn,
         Some(Verdict { exit, reason, .. }) => Err(Error::Ended { exit, reason, folder }),
         None => Err(Error::Server("the run has no verdict".into())),
     }

@@ -213,6 +213,11 @@ impl Membership {
         Ok(())
     }
 
+    /// This coordinator itself stood still for so long: members that it could not hear meanwhile were not silent.
+    pub fn slept(&mut self, gap: Duration) {
+        self.members.values_mut().for_each(|member| member.heard += gap);
+    }
+
     /// Time passes: silent members are lost, and waiting for others has an end.
     pub fn tick(&mut self, now: Duration) {
         let silence = |member: &Member| now.saturating_sub(member.heard);

@@ -75,6 +75,19 @@ impl Ledger {
         Ok(Some((file, path)))
     }
 
+    /// Gives a written file its name. Under the lock: a file that moves while others count would be seen twice, or not at all.
+    pub(super) fn publish(&self, partial: &Path, path: &Path) -> io::Result<()> {
+        let account = self.account()?;
+        account.lock()?;
+        match fs::rename(partial, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+                fs::rename(partial, path)
+            }
+            renamed => renamed,
+        }
+    }
+
     /// Counts, and if `length` more do not fit, removes what was not used for longest until they do and a sixteenth is free.
     fn shrink(&self, length: u64) -> io::Result<u64> {
         let mut held = Vec::new();

@@ -135,8 +135,11 @@ impl World {
             return;
         }
         self.workers[place].change(Worker::sit);
-        let (worker, open) = (&self.workers[place], self.reach(place).and_then(|epoch| self.coordinators.get(&epoch)));
-        let (Some(seat), generation, pid) = (worker.seat.clone(), worker.generation, worker.pid) else { return };
+        let (worker, open) =
+            (&self.workers[place], self.reach(place).and_then(|epoch| self.coordinators.get(&epoch)));
+        let (Some(seat), generation, pid) = (worker.seat.clone(), worker.generation, worker.pid) else {
+            return;
+        };
         if worker.cut || open.is_none_or(|coordinator| coordinator.open != Some(generation)) {
             return;
         }
@@ -152,7 +155,9 @@ impl World {
 
     /// A part is reported. One that nobody wants any more is given up; one of the last checkpoint is told again until that is committed.
     pub(super) fn report(&mut self, place: usize, rules: &Rules) -> Result<(), Broken> {
-        let (Some(epoch), Some(member)) = (self.reach(place), self.workers[place].member) else { return Ok(()) };
+        let (Some(epoch), Some(member)) = (self.reach(place), self.workers[place].member) else {
+            return Ok(());
+        };
         let Some(part) = self.workers[place].outbox.first().cloned() else { return Ok(()) };
         let lasting = part.last && !rules.has(Defect::TheLastPartIsReportedOnce);
         let own = part.generation == self.workers[place].generation;

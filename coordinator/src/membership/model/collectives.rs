@@ -91,9 +91,7 @@ impl World {
 
     /// It ends in an error: the rank leaves the group, and keeps what it held.
     pub(super) fn fail(&mut self, place: usize, halfway: bool, rules: &Rules) {
-        if halfway
-            && let Some(told) = self.group(place).and_then(|group| group.told.clone())
-        {
+        if halfway && let Some(told) = self.group(place).and_then(|group| group.told.clone()) {
             self.workers[place].change(|worker| worker.take(Deed::Receive, &told, false, rules));
         }
         self.drop_out(place, true);
@@ -118,12 +116,14 @@ impl World {
             if stage == Stage::Gather && leads {
                 let checkpoint = orders.request > served || orders.stop == Some(true);
                 let (stop, regroup) = (orders.stop.is_some(), orders.regroup);
-                group.ballots[parity(holding.applied())] = Ballot { checkpoint, stop, regroup, spoiled: false };
+                group.ballots[parity(holding.applied())] =
+                    Ballot { checkpoint, stop, regroup, spoiled: false };
             }
             if let Some(rank) = group.rank(seat.given.rank) {
                 (rank.count, rank.stage) = (count, stage);
                 rank.held = if stage == Stage::Table { holding.held() } else { rank.held };
-                rank.sum = if stage == Stage::Compare { hash(&(&holding.state, &holding.ledger)) } else { rank.sum };
+                rank.sum =
+                    if stage == Stage::Compare { hash(&(&holding.state, &holding.ledger)) } else { rank.sum };
             }
             if stage == Stage::Hand {
                 let leader = match group.plan(|table| rules.settle(table)) {
@@ -137,7 +137,9 @@ impl World {
             group.is_crossed()
         });
         if crossed {
-            return Err(format!("ranks of generation {generation} wait in different collectives for each other"));
+            return Err(format!(
+                "ranks of generation {generation} wait in different collectives for each other"
+            ));
         }
         Ok(())
     }
@@ -162,7 +164,9 @@ impl World {
             let (state, ledger) = (Vec::new(), Vec::new());
             return Ok(Checkpoint { generation: Generation(0), state, ledger, request: 0 });
         }
-        let missing = || format!("a worker is told to begin with the checkpoint of step {step}, which is not committed");
+        let missing = || {
+            format!("a worker is told to begin with the checkpoint of step {step}, which is not committed")
+        };
         self.durable.committed.get(&step).cloned().ok_or_else(missing)
     }
 
@@ -178,7 +182,10 @@ impl World {
             Plan::RollBack { step, .. } => {
                 let first = self.checkpoint(seat.given.resume)?;
                 if !told.state.starts_with(&first.state) || told.applied() != step {
-                    return Err(format!("the checkpoint of step {} is not of the run that goes back to it", first.step()));
+                    return Err(format!(
+                        "the checkpoint of step {} is not of the run that goes back to it",
+                        first.step()
+                    ));
                 }
                 self.workers[place].change(|worker| {
                     let holding = &mut worker.holding;
@@ -204,7 +211,9 @@ impl World {
         let (settled, newest) = newest.unwrap_or_default();
         let applied = self.workers[place].holding.applied();
         if settled.0 > 0 && applied < newest {
-            return Err(format!("generation {generation} goes on from step {applied}, though a rank of it held step {newest}"));
+            return Err(format!(
+                "generation {generation} goes on from step {applied}, though a rank of it held step {newest}"
+            ));
         }
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
@@ -242,7 +251,8 @@ impl World {
         let generation = self.workers[place].generation;
         let early = rules.has(Defect::CommitBeforeTheVote);
         let before = GlobalStep(self.workers[place].holding.applied().0 - u64::from(early));
-        let ballot = self.groups.get(&generation).map(|group| group.ballots[parity(before)]).unwrap_or_default();
+        let ballot =
+            self.groups.get(&generation).map(|group| group.ballots[parity(before)]).unwrap_or_default();
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
             holding.staged = None;
@@ -285,7 +295,8 @@ impl World {
     pub(super) fn break_group(&mut self, generation: Generation) {
         let whole = self.groups.get(&generation).is_some_and(|group| !group.broken);
         if whole {
-            self.groups.change(|groups| groups.iter_mut().for_each(|(of, group)| group.broken |= *of == generation));
+            self.groups
+                .change(|groups| groups.iter_mut().for_each(|(of, group)| group.broken |= *of == generation));
         }
     }
 
@@ -293,7 +304,9 @@ impl World {
     pub(super) fn close_empty(&mut self, generation: Generation) {
         let inside = |worker: &Worker| worker.seat.is_some() && worker.generation == generation;
         let alive = |worker: &Worker| matches!(worker.life, Life::Running | Life::Stopped);
-        if !self.workers.iter().any(|worker| alive(worker) && inside(worker)) && self.groups.contains_key(&generation) {
+        if !self.workers.iter().any(|worker| alive(worker) && inside(worker))
+            && self.groups.contains_key(&generation)
+        {
             self.groups.change(|groups| groups.remove(&generation));
         }
     }

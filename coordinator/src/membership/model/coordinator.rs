@@ -117,7 +117,10 @@ pub(super) enum Answer {
 
 /// Coordinators meet the same calls in the same states over and over: what followed is remembered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Rc<RefCell<HashMap<(u64, u64), (Piece<Coordinator>, Answer)>>>);
+pub(super) struct Memory(Rc<RefCell<HashMap<Question, (Piece<Coordinator>, Answer)>>>);
+
+/// The hashes of a coordinator and of a call.
+type Question = (u64, u64);
 
 impl Memory {
     pub(super) fn take(&self, it: &mut Piece<Coordinator>, call: &Call) -> Answer {
@@ -295,7 +298,9 @@ impl Coordinator {
     /// Of a checkpoint that lacks the part of a rank that is gone nothing comes any more.
     fn forget_lost_parts(&mut self) {
         let it = &self.membership;
-        let here = |rank: &u32| it.seats.get(*rank as usize).is_some_and(|seat| it.members.contains_key(&seat.member));
+        let here = |rank: &u32| {
+            it.seats.get(*rank as usize).is_some_and(|seat| it.members.contains_key(&seat.member))
+        };
         let current = self.of == it.generation;
         self.parts.retain(|step, parts| {
             let world = parts.values().next().map_or(0, |part| part.world);
@@ -357,7 +362,9 @@ impl Coordinator {
         let parts = self.parts.remove(&step).unwrap_or_default();
         let contents: BTreeSet<&Lineage> = parts.values().map(|part| &part.state).collect();
         if contents.len() > 1 {
-            return Err(format!("the parts of the checkpoint of step {step} are of different states: {contents:?}"));
+            return Err(format!(
+                "the parts of the checkpoint of step {step} are of different states: {contents:?}"
+            ));
         }
         self.whole = parts.into_values().next().map(|first| {
             let Part { generation, state, ledger, request, .. } = first;

@@ -18,14 +18,19 @@ impl World {
             self.working(place, worker, rules, &mut events);
         }
         let groups = self.groups.iter();
-        events.extend(groups.filter(|(of, group)| !group.broken && self.is_stuck(**of)).map(|(of, _)| Event::Expire(*of)));
+        events.extend(
+            groups
+                .filter(|(of, group)| !group.broken && self.is_stuck(**of))
+                .map(|(of, _)| Event::Expire(*of)),
+        );
         events
     }
 
     /// What brings back what a fault took.
     fn healing(&self, events: &mut Vec<Event>) {
         // Who held the run has left, but not at its end: whoever took it over has others started.
-        let deserted = self.workers.iter().all(|worker| worker.seat.is_none() && worker.holding.settled.0 == 0);
+        let deserted =
+            self.workers.iter().all(|worker| worker.seat.is_none() && worker.holding.settled.0 == 0);
         for (place, worker) in self.workers.iter().enumerate() {
             match worker.life {
                 Life::Dead => events.push(Event::Start(place)),
@@ -54,7 +59,8 @@ impl World {
             }
             let (membership, whole) = (&it.membership, it.whole.is_some());
             let apart = rules.has(Defect::MarkedBeforeTheJournal);
-            events.extend((whole && (apart || it.writing == Writing::Nothing)).then_some(Event::Write(*epoch)));
+            events
+                .extend((whole && (apart || it.writing == Writing::Nothing)).then_some(Event::Write(*epoch)));
             events.extend((it.writing != Writing::Nothing).then_some(Event::Act(*epoch)));
             if membership.deadline.is_some_and(|deadline| deadline > NOW) {
                 events.push(Event::GraceEnds(*epoch));
@@ -84,7 +90,9 @@ impl World {
             if !worker.outbox.is_empty() && !self.reach(place).is_none_or(busy) {
                 events.push(Event::Report(place));
             }
-            if self.coordinators.len() > 1 && self.reach(place) != self.coordinators.keys().next_back().copied() {
+            if self.coordinators.len() > 1
+                && self.reach(place) != self.coordinators.keys().next_back().copied()
+            {
                 events.push(Event::Move(place));
             }
         }
@@ -115,12 +123,19 @@ impl World {
     fn follow(&mut self, rules: &Rules) -> Result<(), Broken> {
         for place in 0..self.workers.len() {
             let worker = &self.workers[place];
-            if worker.runs() && !worker.cut && worker.seat.is_none() && (worker.member.is_none() || worker.refused) {
+            if worker.runs()
+                && !worker.cut
+                && worker.seat.is_none()
+                && (worker.member.is_none() || worker.refused)
+            {
                 self.join(place, rules);
             }
         }
         // Nobody notices what becomes of a coordinator that nobody talks to.
-        let alone = |epoch: &u64| *epoch < self.durable.epoch && !(0..self.workers.len()).any(|w| self.reach(w) == Some(*epoch) && self.is_alive(w));
+        let alone = |epoch: &u64| {
+            *epoch < self.durable.epoch
+                && !(0..self.workers.len()).any(|w| self.reach(w) == Some(*epoch) && self.is_alive(w))
+        };
         let fenced: Vec<u64> = self.coordinators.keys().copied().filter(alone).collect();
         fenced.into_iter().for_each(|epoch| self.end_coordinator(epoch));
         while let Some((epoch, writing)) = self.next_writing(rules) {
@@ -142,7 +157,9 @@ impl World {
             Writing::Nothing if it.whole.is_some() && !apart => !matters,
             Writing::Nothing => {
                 let membership = &it.membership;
-                self.durable.lacks(membership) || membership.verdict().is_some() || membership.proposal().is_some()
+                self.durable.lacks(membership)
+                    || membership.verdict().is_some()
+                    || membership.proposal().is_some()
             }
         };
         let found = self.coordinators.iter().find(|(_, it)| !self.is_over() && due(it));
@@ -152,8 +169,12 @@ impl World {
     /// Whether it makes a difference when a checkpoint is decided and marked.
     fn may_lose_coordinator(&self, rules: &Rules) -> bool {
         let left = |fault: Fault| self.left.all > 0 && self.left.kinds[fault as usize] > 0;
-        let wrong = [Defect::MarkedBeforeTheJournal, Defect::LooksBeforeItOpens].map(|defect| rules.has(defect));
-        left(Fault::KillCoordinator) || left(Fault::Rival) || self.coordinators.len() > 1 || wrong.contains(&true)
+        let wrong =
+            [Defect::MarkedBeforeTheJournal, Defect::LooksBeforeItOpens].map(|defect| rules.has(defect));
+        left(Fault::KillCoordinator)
+            || left(Fault::Rival)
+            || self.coordinators.len() > 1
+            || wrong.contains(&true)
     }
 
     fn act_out(&mut self, event: Event, rules: &Rules) -> Result<(), Broken> {
@@ -245,7 +266,10 @@ impl World {
             self.durable.change(|durable| durable.ended = true);
         } else if let Some(proposal) = it.membership.proposal() {
             if proposal.generation <= self.durable.generation {
-                return Err(format!("generation {} follows generation {}", proposal.generation, self.durable.generation));
+                return Err(format!(
+                    "generation {} follows generation {}",
+                    proposal.generation, self.durable.generation
+                ));
             }
             if rules.has(Defect::BegunBeforeTheJournal) {
                 self.give(proposal.generation, proposal.seats.iter().map(|seat| seat.member).collect())?;
@@ -271,7 +295,9 @@ impl World {
         match it.writing {
             Writing::Nothing => Ok(()),
             Writing::Generation(generation) => {
-                if let Some(proposal) = it.membership.proposal().filter(|_| rules.has(Defect::BegunBeforeTheJournal)) {
+                if let Some(proposal) =
+                    it.membership.proposal().filter(|_| rules.has(Defect::BegunBeforeTheJournal))
+                {
                     self.durable.change(|durable| durable.begin(proposal));
                 }
                 self.begin(epoch, generation, rules)

@@ -51,7 +51,8 @@ impl World {
         }
         for (generation, group) in self.groups.iter() {
             events.extend((!group.broken).then_some(Event::Sever(*generation)));
-            let gathers = group.ranks.iter().all(|rank| rank.as_ref().is_some_and(|r| r.stage == Stage::Gather));
+            let gathers =
+                group.ranks.iter().all(|rank| rank.as_ref().is_some_and(|r| r.stage == Stage::Gather));
             events.extend(gathers.then_some(Event::Spoil(*generation)));
         }
         for (epoch, it) in &self.coordinators {
@@ -113,7 +114,8 @@ impl World {
     }
 
     fn spoil(&mut self, generation: Generation) {
-        let before = self.workers.iter().filter(|worker| worker.generation == generation && worker.seat.is_some());
+        let before =
+            self.workers.iter().filter(|worker| worker.generation == generation && worker.seat.is_some());
         let applied = before.map(|worker| worker.holding.applied()).max();
         self.groups.change(|groups| {
             if let (Some(group), Some(applied)) = (groups.get_mut(&generation), applied) {

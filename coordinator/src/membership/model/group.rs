@@ -3,7 +3,10 @@
 //! left, that has lost a connection, or that waited too long for somebody.
 
 use super::worker::{Holding, Stage};
-use proto::{Generation, GlobalStep, settle::{Held, Plan}};
+use proto::{
+    Generation, GlobalStep,
+    settle::{Held, Plan},
+};
 
 /// What the ranks of a generation have told each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -22,6 +22,7 @@ mod promises;
 mod search;
 mod story;
 mod tests;
+mod walks;
 mod worker;
 
 use super::{Beat, MemberId, Spec};

@@ -29,7 +29,10 @@ impl World {
         for checkpoint in committed {
             let entered = checkpoint.ledger.iter().map(|entry| (entry.step, entry.by));
             if !(1..).map(GlobalStep).zip(checkpoint.state.iter().map(|made| made.by)).eq(entered) {
-                return Err(format!("the ledger of the checkpoint of step {} says something else", checkpoint.step()));
+                return Err(format!(
+                    "the ledger of the checkpoint of step {} says something else",
+                    checkpoint.step()
+                ));
             }
         }
         Ok(())

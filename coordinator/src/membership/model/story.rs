@@ -47,7 +47,11 @@ impl World {
             lines.push(format!("     coordinator {epoch}: g{generation} {state}, {:?}", it.writing));
         }
         let committed: Vec<String> = self.durable.committed.keys().map(ToString::to_string).collect();
-        lines.push(format!("     journal: g{}; checkpoints: [{}]", self.durable.generation, committed.join(" ")));
+        lines.push(format!(
+            "     journal: g{}; checkpoints: [{}]",
+            self.durable.generation,
+            committed.join(" ")
+        ));
         lines.join("\n")
     }
 }
@@ -82,7 +86,9 @@ impl fmt::Display for Event {
             Self::Sever(generation) => write!(f, "FAULT: connections between ranks of g{generation} break"),
             Self::KillCoordinator(epoch) => write!(f, "FAULT: coordinator {epoch} is killed"),
             Self::Rival => write!(f, "FAULT: another coordinator takes over"),
-            Self::LoseAnswer(place) => write!(f, "FAULT: worker {place} sends a heartbeat and its answer is lost"),
+            Self::LoseAnswer(place) => {
+                write!(f, "FAULT: worker {place} sends a heartbeat and its answer is lost")
+            }
             Self::RepeatBeat(place) => write!(f, "FAULT: a heartbeat of worker {place} will come again"),
             Self::RepeatDirective(place) => write!(f, "FAULT: a directive for worker {place} is delayed"),
             Self::Spoil(generation) => write!(f, "FAULT: the losses of this step of g{generation} are bad"),

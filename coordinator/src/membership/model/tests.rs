@@ -42,12 +42,21 @@ fn two_workers_with_a_fault_of_the_network() {
 
 #[test]
 fn two_workers_with_a_fault_of_the_coordinator() {
-    hold(&[(2, 2, 1, &[KillCoordinator]), (2, 2, 1, &[KillCoordinator, KillCoordinator]), (2, 1, 0, &[Rival])]);
+    hold(&[
+        (2, 2, 1, &[KillCoordinator]),
+        (2, 2, 1, &[KillCoordinator, KillCoordinator]),
+        (2, 1, 0, &[Rival]),
+    ]);
 }
 
 #[test]
 fn two_workers_with_something_that_is_asked_of_them() {
-    hold(&[(2, 2, 1, &[Spoil]), (2, 2, 1, &[Halt]), (2, 2, 0, &[Drain]), (2, 2, 1, &[Halt, KillCoordinator])]);
+    hold(&[
+        (2, 2, 1, &[Spoil]),
+        (2, 2, 1, &[Halt]),
+        (2, 2, 0, &[Drain]),
+        (2, 2, 1, &[Halt, KillCoordinator]),
+    ]);
 }
 
 #[test]
@@ -60,7 +69,9 @@ fn one_worker_with_two_faults() {
 
 #[test]
 fn three_workers_with_one_fault() {
-    hold(&[(3, 1, 0, &[KillCoordinator]), (3, 1, 0, &[Sever])]);
+    for one in [KillCoordinator, Message, Spoil, Halt] {
+        hold(&[(3, 1, 0, &[one])]);
+    }
 }
 
 /// A defect, the bound within which it has to be found, and what then does not hold.
@@ -68,10 +79,14 @@ type Planted = (Defect, (u32, u64, u64, &'static [Fault]), &'static str);
 
 const PLANTED: [Planted; 14] = [
     (Defect::TheLowestStepWins, (2, 1, 0, &[Sever]), "though a rank of it held step 1"),
-    (Defect::BranchesAreNotToldApart, (2, 2, 0, &[Stop]), "the ranks of generation 3 go on from different states"),
+    (
+        Defect::BranchesAreNotToldApart,
+        (2, 2, 0, &[Stop]),
+        "the ranks of generation 3 go on from different states",
+    ),
     (Defect::WhoIsBehindKeeps, (2, 1, 0, &[Sever]), "the ranks of generation 2 go on from different states"),
     (Defect::TheLedgerStays, (2, 1, 0, &[Sever]), "the ranks of generation 2 go on from different states"),
-    (Defect::HalfAStateCounts, (2, 1, 0, &[Stop, Sever]), "half a state counts"),
+    (Defect::HalfAStateCounts, (2, 1, 0, &[Cut, Sever]), "half a state counts"),
     (Defect::CommitBeforeTheVote, (2, 1, 0, &[Spoil]), "an update that the votes are against"),
     (Defect::ANumberAgain, (2, 1, 0, &[KillCoordinator]), "generation 1 follows generation 1"),
     (Defect::BegunBeforeTheJournal, (2, 1, 0, &[KillCoordinator]), "generation 1 has the members"),
@@ -88,10 +103,45 @@ fn planted_defects_are_found() {
     for (defect, (workers, steps, every, faults), what) in PLANTED {
         let rules = Rules { defect: Some(defect), ..rules(workers, steps, every, faults) };
         let found = search(&rules, 500_000);
-        let story = found.broken.unwrap_or_else(|| panic!("{defect:?} is not found in {} states", found.states));
+        let story =
+            found.broken.unwrap_or_else(|| panic!("{defect:?} is not found in {} states", found.states));
         println!("{defect:?}: {} states, {} events: {}", found.states, story.events.len(), story.what);
         let told = story.tell(&rules);
         assert!(told.contains(what), "{defect:?}: {told}");
-        assert!(told.contains("FAULT") && told.contains("\n  1. ") && story.events.len() < 60, "{defect:?}: {told}");
+        assert!(
+            told.contains("FAULT") && told.contains("\n  1. ") && story.events.len() < 60,
+            "{defect:?}: {told}"
+        );
+    }
+}
+
+/// Minutes, and gigabytes: `cargo test --release -p coordinator model -- --ignored --nocapture`.
+#[test]
+#[ignore = "long"]
+fn two_workers_with_two_faults() {
+    let kinds = [Sever, KillCoordinator, Message, Spoil, Halt, Drain, Cut, Kill, Stop, Rival];
+    for (place, one) in kinds.iter().enumerate() {
+        kinds[..=place].iter().for_each(|other| hold(&[(2, 1, 0, &[*other, *one])]));
+    }
+}
+
+/// As long.
+#[test]
+#[ignore = "long"]
+fn three_workers_with_any_fault() {
+    for one in [KillCoordinator, Message, Spoil, Halt, Drain, Sever, Cut, Kill, Stop, Rival] {
+        hold(&[(3, 1, 0, &[one])]);
+    }
+}
+
+/// As long.
+#[test]
+#[ignore = "long"]
+fn two_workers_that_keep_checkpoints() {
+    for one in [Cut, Kill, Stop, Rival] {
+        hold(&[(2, 2, 1, &[one])]);
+    }
+    for one in [Sever, Kill, Spoil] {
+        hold(&[(2, 2, 1, &[one, KillCoordinator])]);
     }
 }

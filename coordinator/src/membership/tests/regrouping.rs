@@ -215,3 +215,22 @@ fn whose_stream_is_gone_while_a_group_forms_or_parts_is_waited_for_a_short_while
     run.tick(3);
     assert_eq!(run.it.proposal().unwrap().seats.len(), 2, "it was killed on its way back");
 }
+
+#[test]
+fn a_coordinator_that_stood_still_takes_nobody_for_lost() {
+    let mut run = Run::new(spec(2));
+    let (one, two) = (run.ready(1), run.ready(2));
+    run.begin();
+    let generation = run.it.generation();
+    // It is stopped for a minute, and hears nobody.
+    run.now += 60;
+    run.it.slept(at(60));
+    run.it.tick(run.now());
+    assert!(
+        run.it.generation() == generation && run.it.member(one).is_some() && run.it.member(two).is_some()
+    );
+    // Who is silent from then on is lost as always.
+    run.now += 21;
+    run.it.tick(run.now());
+    assert!(run.it.member(one).is_none() && run.it.member(two).is_none());
+}
