@@ -209,9 +209,14 @@ impl Fleet {
         self.slots.last().and_then(Slot::pid)
     }
 
-    /// The process of the coordinator, unless it is away.
+    /// The process of the coordinator, unless it is away or on its way out.
     pub(super) fn coordinator(&self) -> Option<u64> {
-        self.slots.first().and_then(Slot::pid)
+        self.slots.first().filter(|slot| !slot.told).and_then(Slot::pid)
+    }
+
+    /// The processes that are on their way out.
+    pub(super) fn leaving(&self) -> Vec<u64> {
+        self.slots.iter().filter(|slot| slot.told).filter_map(Slot::pid).collect()
     }
 
     /// The processes of workers.

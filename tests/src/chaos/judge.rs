@@ -8,18 +8,24 @@ use crate::run::{Place, tandem};
 use serde_json::Value;
 
 /// How far a loss may be from the undisturbed run's, relative to it. Sums over other worlds have other float orders, which is all that
-/// may differ; a step that were lost, repeated or made with other pairs shows from the third digit on.
+/// may differ; a step that were lost, repeated or made with other pairs shows from the third digit on, in all losses of all later steps.
 pub(super) const TOLERANCE: f64 = 1e-4;
+/// What the float order decides at times is which hard negative is drawn, where the draw falls on an edge between two (about twice in
+/// 4,000 steps between one and three undisturbed workers). Then the matching loss of that step differs, by at most this,
+pub(super) const OF_ANOTHER_NEGATIVE: f64 = 0.02;
+/// and only in one of so many steps.
+pub(super) const STEPS_OF_ONE: u64 = 500;
 /// The losses that are compared.
-const LOSSES: [&str; 3] = ["loss_itc", "loss_itm", "loss_mlm"];
+const MATCHING: &str = "loss_itm";
+const OTHERS: [&str; 2] = ["loss_itc", "loss_mlm"];
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
     /// The last step.
     pub(super) steps: u64,
-    /// The largest relative difference of a loss from the undisturbed run's.
-    pub(super) apart: f64,
+    /// How the losses differ from the undisturbed run's.
+    pub(super) apart: Apart,
     /// Rows that had to be committed and were not, and rows that were more than once, by the ledger.
     pub(super) lost: u64,
     /// As above.
@@ -74,13 +80,8 @@ pub(super) fn judge(place: &Place, output: &str, options: &Options) -> Outcome<V
     if told.code != Some(0) {
         return Err(Why::new("the undisturbed run", &format!("{told:?}")));
     }
-    let (step, apart) = apart(&lines, &place.metrics("undisturbed"));
-    verdict.apart = apart;
-    if apart > TOLERANCE {
-        verdict.wrong.push(format!(
-            "a loss of step {step} is {apart:.1e} from that of the undisturbed run, over {TOLERANCE:.0e}"
-        ));
-    }
+    verdict.apart = apart(&lines, &place.metrics("undisturbed"));
+    verdict.wrong.extend(verdict.apart.wrong(verdict.steps));
     Ok(verdict)
 }
 
@@ -108,20 +109,58 @@ fn once_each(steps: &[u64]) -> Option<String> {
     wrong.map(|(step, expected)| format!("metrics.jsonl has step {step} where step {expected} belongs"))
 }
 
-/// The largest relative difference of a loss, and its step; infinite where a line is missing.
-fn apart(lines: &[Value], reference: &[Value]) -> (u64, f64) {
-    let of = |line: &Value, name: &str| line[name].as_f64().unwrap_or(f64::INFINITY);
-    let differences = lines.iter().zip(reference).flat_map(|(one, other)| {
-        let step = one["step"].as_u64().unwrap_or(0);
-        LOSSES.map(|name| (step, (of(one, name) - of(other, name)).abs() / of(other, name).abs()))
-    });
-    let largest = differences
-        .fold((0, 0.0), |largest, one| if one.1 > largest.1 || one.1.is_nan() { one } else { largest });
-    if lines.len() == reference.len() {
-        largest
-    } else {
-        (lines.len().min(reference.len()) as u64, f64::INFINITY)
+/// How the losses of two runs differ, relative to the second's.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Apart {
+    /// The most, but for steps with another negative.
+    pub(super) most: f64,
+    /// In which step.
+    step: u64,
+    /// Steps in which only the matching loss is over the tolerance.
+    pub(super) negatives: u64,
+    /// The most in one of them.
+    pub(super) by_negative: f64,
+}
+
+impl Apart {
+    fn wrong(&self, steps: u64) -> Option<String> {
+        let Self { most, step, negatives, by_negative } = *self;
+        if !(most <= TOLERANCE) {
+            return Some(format!(
+                "a loss of step {step} is {most:.1e} from the undisturbed run's, over {TOLERANCE:.0e}"
+            ));
+        }
+        let many = negatives > 1 + steps / STEPS_OF_ONE || !(by_negative <= OF_ANOTHER_NEGATIVE);
+        many.then(|| format!("{negatives} steps have another matching loss, by up to {by_negative:.1e}"))
     }
+}
+
+/// Compares step by step; what is missing is infinitely far.
+fn apart(lines: &[Value], reference: &[Value]) -> Apart {
+    let mut apart = Apart::default();
+    if lines.len() != reference.len() {
+        (apart.most, apart.step) = (f64::INFINITY, lines.len().min(reference.len()) as u64);
+        return apart;
+    }
+    for (one, other) in lines.iter().zip(reference) {
+        let of = |line: &Value, name: &str| line[name].as_f64().unwrap_or(f64::INFINITY);
+        let difference = |name: &str| {
+            let (one, other) = (of(one, name), of(other, name));
+            if one.is_finite() { (one - other).abs() / other.abs() } else { f64::INFINITY }
+        };
+        let others = OTHERS.map(difference).into_iter().fold(0.0, f64::max);
+        let matching = difference(MATCHING);
+        let negative = others <= TOLERANCE && matching > TOLERANCE && matching.is_finite();
+        if negative {
+            apart.negatives += 1;
+            apart.by_negative = apart.by_negative.max(matching);
+        }
+        let most = if negative { others } else { others.max(matching) };
+        if most > apart.most {
+            (apart.most, apart.step) = (most, one["step"].as_u64().unwrap_or(0));
+        }
+    }
+    apart
 }
 
 #[cfg(test)]
@@ -138,16 +177,30 @@ mod tests {
 
     #[test]
     fn losses_are_compared_step_by_step() {
-        let line =
-            |step: u64, loss: f64| json!({"step": step, "loss_itc": loss, "loss_itm": 1.0, "loss_mlm": 2.0});
-        let (one, other) = ([line(1, 4.0), line(2, 2.0)], [line(1, 4.0), line(2, 2.5)]);
-        assert_eq!(apart(&one, &one), (0, 0.0));
-        let (step, apart_by) = apart(&one, &other);
-        assert!(step == 2 && (apart_by - 0.2).abs() < 1e-12);
-        assert_eq!(apart(&one, &other[..1]).1, f64::INFINITY);
+        let line = |step: u64, itc: f64, itm: f64| json!({"step": step, "loss_itc": itc, "loss_itm": itm, "loss_mlm": 2.0});
+        let (one, other) = ([line(1, 4.0, 1.0), line(2, 2.0, 1.0)], [line(1, 4.0, 1.0), line(2, 2.5, 1.0)]);
+        assert_eq!(apart(&one, &one), Apart::default());
+        let found = apart(&one, &other);
+        assert!(found.step == 2 && (found.most - 0.2).abs() < 1e-12 && found.wrong(2).is_some());
+        assert!(apart(&one, &other[..1]).wrong(2).is_some());
         assert!(
-            !(apart(&[json!({"step": 1})], &[line(1, 4.0)]).1 <= TOLERANCE),
+            apart(&[json!({"step": 1})], &[line(1, 4.0, 1.0)]).wrong(1).is_some(),
             "what is missing is no match"
         );
+    }
+
+    #[test]
+    fn another_negative_is_rare_and_changes_the_matching_loss_of_its_step_alone() {
+        let run = |changed: &[u64], by: f64| -> Vec<Value> {
+            let itm = |step| if changed.contains(&step) { 1.0 + by } else { 1.0 };
+            (1..=600)
+                .map(|step| json!({"step": step, "loss_itc": 3.0, "loss_itm": itm(step), "loss_mlm": 2.0}))
+                .collect()
+        };
+        let against = |changed: &[u64], by: f64| apart(&run(changed, by), &run(&[], 0.0));
+        assert_eq!(against(&[7, 300], 1e-3).wrong(600), None);
+        assert_eq!(against(&[7, 300], 1e-3).negatives, 2);
+        assert!(against(&[7, 8, 300], 1e-3).wrong(600).is_some(), "three are too many");
+        assert!(against(&[7], 0.03).wrong(600).is_some(), "that is too much");
     }
 }

@@ -172,6 +172,8 @@ impl Trial {
             let at = self.fleet.now();
             let seated = self.watch.seated();
             let (whom, mends) = self.field().strike(&strike, &seated)?;
+            // What they still say of a generation that can't go on is not taken for a recovery.
+            self.fleet.leaving().into_iter().for_each(|pid| self.watch.ended(pid));
             if whom.is_empty() {
                 // Those whom it would hit are away.
                 continue;

@@ -127,7 +127,9 @@ impl Report {
             "generations": self.generations,
             "pairs_lost": self.verdict.lost,
             "pairs_repeated": self.verdict.repeated,
-            "loss_apart": self.verdict.apart,
+            "loss_apart": self.verdict.apart.most,
+            "steps_with_another_negative": self.verdict.apart.negatives,
+            "loss_apart_by_another_negative": self.verdict.apart.by_negative,
             "tolerance": TOLERANCE,
             "conditions": self.conditions,
         })
@@ -176,7 +178,8 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "pairs lost {lost}, repeated {repeated}; losses are at most {apart:.1e} from the undisturbed run's (tolerance {TOLERANCE:.0e})"
+            "pairs lost {lost}, repeated {repeated}; losses are at most {:.1e} from the undisturbed run's (tolerance {TOLERANCE:.0e}), but for {} steps with another hard negative (up to {:.1e})",
+            apart.most, apart.negatives, apart.by_negative
         );
         if self.holds() {
             let _ = writeln!(text, "everything holds");

@@ -135,27 +135,39 @@ pub(super) fn cost(
     ordinary: Duration,
     away: bool,
 ) -> Cost {
-    let before = commits.iter().filter(|commit| commit.at < at);
-    let (mut high, generation) =
-        before.fold((0, 0), |high, commit| (high.0.max(commit.step), high.1.max(commit.generation)));
+    let mut tip = Tip::default();
+    commits.iter().filter(|commit| commit.at < at).for_each(|commit| _ = tip.pass(commit));
     let after: Vec<&Commit> = commits.iter().filter(|commit| (at..until).contains(&commit.at)).collect();
-    let newer = after.iter().find(|commit| commit.generation > generation);
-    let next = newer.or_else(|| after.iter().find(|commit| commit.step > high));
+    let newer = after.iter().find(|commit| commit.generation > tip.generation);
+    let next = newer.or_else(|| after.iter().find(|commit| commit.step > tip.step));
     let times = std::iter::once(at).chain(after.iter().map(|commit| commit.at));
     let gaps = times.clone().zip(times.skip(1)).map(|(from, to)| to.saturating_sub(from));
     let pause = gaps.max().unwrap_or(until.saturating_sub(at)).saturating_sub(ordinary);
     let recovery = |commit: &&Commit| if away { (commit.at - at).saturating_sub(ordinary) } else { pause };
     let mut cost = Cost { recovery: next.map(recovery), pause, ..Cost::default() };
-    let mut newest = generation;
     for commit in after {
-        if commit.generation > newest {
-            newest = commit.generation;
-            cost.generations += 1;
-            cost.redone += (high + 1).saturating_sub(commit.step);
-        }
-        high = high.max(commit.step);
+        cost.generations += u64::from(commit.generation > tip.generation);
+        cost.redone += tip.pass(commit);
     }
     cost
+}
+
+/// How far the run is: after a loss of all, a newer generation goes on from an earlier step.
+#[derive(Default)]
+struct Tip {
+    step: u64,
+    generation: u64,
+}
+
+impl Tip {
+    /// Goes on; says how many committed steps are made again from here on.
+    fn pass(&mut self, commit: &Commit) -> u64 {
+        let again = (self.step + 1).saturating_sub(commit.step);
+        let newer = commit.generation > self.generation;
+        self.step = if newer { commit.step } else { self.step.max(commit.step) };
+        self.generation = self.generation.max(commit.generation);
+        if newer { again } else { 0 }
+    }
 }
 
 /// The time of an ordinary step: the median between two commits of one generation.
@@ -224,7 +236,9 @@ mod tests {
     fn steps_that_are_committed_again_are_counted() {
         let seen = commits(&[(90, 8, 1), (100, 9, 1), (3_000, 5, 2), (3_010, 6, 2), (5_000, 4, 3)]);
         let cost = cost(&seen, ms(105), ms(9_000), ms(10), true);
-        assert_eq!((cost.redone, cost.generations), (5 + 6, 2));
+        assert_eq!((cost.redone, cost.generations), (5 + 3, 2));
+        let later = commits(&[(90, 9, 1), (3_000, 5, 2), (3_010, 6, 2), (3_500, 7, 3)]);
+        assert_eq!(super::cost(&later, ms(3_100), ms(9_000), ms(10), true).redone, 0);
     }
 
     #[test]
