@@ -91,11 +91,11 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             continue;
         };
         let begins = proposal.filter(|_| matches!(event, Event::Generation { .. }));
-        if let Some(proposal) = &begins {
-            if control.rewind(proposal.generation, proposal.step).await.is_err() {
-                sleep(AGAIN).await;
-                continue;
-            }
+        if let Some(proposal) = &begins
+            && control.rewind(proposal.generation, proposal.step).await.is_err()
+        {
+            sleep(AGAIN).await;
+            continue;
         }
         if !tolerate(journal.append(event.clone()).await).await? {
             continue;

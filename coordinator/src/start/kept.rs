@@ -43,7 +43,7 @@ pub(super) fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -
         let sources = config.data.source.iter();
         sources.map(|source| format!("{} and {}", source.image_column, source.caption_column)).collect()
     };
-    for (was, is) in columns(&then).into_iter().zip(columns(config)).filter(|(was, is)| was != is) {
+    if let Some((was, is)) = columns(&then).into_iter().zip(columns(config)).find(|(was, is)| was != is) {
         return other("the columns of a data.source", was, is);
     }
     let kept =

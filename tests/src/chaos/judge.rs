@@ -125,12 +125,13 @@ pub(super) struct Apart {
 impl Apart {
     fn wrong(&self, steps: u64) -> Option<String> {
         let Self { most, step, negatives, by_negative } = *self;
-        if !(most <= TOLERANCE) {
+        if most.is_nan() || most > TOLERANCE {
             return Some(format!(
                 "a loss of step {step} is {most:.1e} from the undisturbed run's, over {TOLERANCE:.0e}"
             ));
         }
-        let many = negatives > 1 + steps / STEPS_OF_ONE || !(by_negative <= OF_ANOTHER_NEGATIVE);
+        let many =
+            negatives > 1 + steps / STEPS_OF_ONE || by_negative.is_nan() || by_negative > OF_ANOTHER_NEGATIVE;
         many.then(|| format!("{negatives} steps have another matching loss, by up to {by_negative:.1e}"))
     }
 }

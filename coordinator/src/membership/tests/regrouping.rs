@@ -220,7 +220,7 @@ fn whose_stream_is_gone_while_a_group_forms_or_parts_is_waited_for_a_short_while
 fn a_coordinator_that_stood_still_takes_nobody_for_lost() {
     let mut run = Run::new(spec(2));
     let (one, two) = (run.ready(1), run.ready(2));
-    run.begin();
+    run.train(&[one, two], 3);
     let generation = run.it.generation();
     // It is stopped for a minute, and hears nobody.
     run.now += 60;
