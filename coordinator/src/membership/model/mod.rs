@@ -9,6 +9,10 @@
 //! coordinator that has not acted yet; what that does not cover (an answer that is lost, a message that is delivered a
 //! second time after later ones) are faults of their own. A message that is lost is one that was not sent yet: the
 //! next one says the same. Time is still; silence and the end of a wait are events.
+//!
+//! Left out, because they only multiply states: a worker joins as soon as it can, and the coordinator writes its next decision as soon
+//! as the one before is done, but for checkpoints while a coordinator may be lost; a heartbeat that only tells another applied step is not
+//! sent; the stream tells something that the next heartbeat would not only where messages fail.
 
 mod calls;
 mod collectives;
