@@ -117,7 +117,10 @@ pub(super) enum Answer {
 
 /// Coordinators meet the same calls in the same states over and over: what followed is remembered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Rc<RefCell<HashMap<Question, (Piece<Coordinator>, Answer)>>>);
+pub(super) struct Memory(Rc<RefCell<HashMap<Question, Followed>>>);
+
+/// The coordinator afterwards, and what it answered.
+type Followed = (Piece<Coordinator>, Answer);
 
 /// The hashes of a coordinator and of a call.
 type Question = (u64, u64);
