@@ -255,11 +255,11 @@ impl Membership {
     /// A member is gone. The generation in which it has a seat can't go on, unless its work is done.
     fn lose(&mut self, id: MemberId, how: &str, now: Duration) {
         let name = self.name(id);
-        if self.members.remove(&id).is_none() || self.rank(id).is_none() {
-            return;
-        }
+        let Some(member) = self.members.remove(&id).filter(|_| self.rank(id).is_some()) else { return };
+        // A stop is heeded at the next step boundary: until a member is there, its work is not done.
+        let done = member.phase == v1::Phase::Finishing || self.committed >= self.spec.steps;
         match self.stage {
-            Stage::Together if self.is_complete() => self.take_as_finished(id),
+            Stage::Together if done && self.is_complete() => self.take_as_finished(id),
             Stage::Together | Stage::Parting { .. } => self.part(false, Some(format!("{name} {how}")), now),
             Stage::Adopted => self.why.push(format!("{name} {how}")),
             Stage::Idle => {}

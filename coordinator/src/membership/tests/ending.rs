@@ -78,6 +78,17 @@ fn a_stop_survives_the_loss_of_a_worker() {
 }
 
 #[test]
+fn who_is_lost_before_the_boundary_of_a_stop_is_missed_although_all_so_far_is_committed() {
+    let (mut run, ids) = training(spec(2));
+    run.it.committed(GlobalStep(3), 0);
+    run.it.request_stop(Generation(0), true).unwrap();
+    run.it.exited(1, "host-1", Exit::Lost, "was killed", run.now());
+    assert!(run.waits(ids[1]), "it must not wait for the one that is gone");
+    run.say(ids[1], 1, 3, Phase::Waiting).unwrap();
+    assert_eq!(run.it.verdict().unwrap().exit, Exit::Stopped);
+}
+
+#[test]
 fn a_stop_ends_at_once_when_there_is_nothing_to_write() {
     let mut run = Run::new(spec(2));
     run.ready(1);
