@@ -17,6 +17,10 @@ impl Membership {
             self.ask_again();
         }
         self.heed_drains();
+        // Those who hold the run are not kept waiting like a first generation, also where a coordinator hears of them late.
+        if self.stage == Stage::Idle && self.deadline.is_none() && self.members.values().any(Member::holds) {
+            self.deadline = Some(now + self.spec.grace);
+        }
         if self.stage == Stage::Idle && self.proposal.is_none() && !self.conclude_idle() {
             self.propose(now);
         }

@@ -50,7 +50,7 @@ impl World {
         if rules.has(Defect::LooksBeforeItOpens) && self.durable.looked.is_none() {
             events.push(Event::Look);
         }
-        if self.coordinators.is_empty() && !self.durable.ended {
+        if !self.coordinators.contains_key(&self.durable.epoch) && !self.durable.ended {
             events.push(Event::Open);
         }
         for (epoch, it) in &self.coordinators {

@@ -260,10 +260,10 @@ impl World {
         world
     }
 
-    /// The coordinator that a worker talks to: the one it knows, or else the newest.
+    /// The coordinator that a worker talks to: the one it knows, or else the newest. The journal leads to none that came before.
     fn reach(&self, place: usize) -> Option<u64> {
         let link = self.workers.get(place)?.link;
-        let newest = self.coordinators.keys().next_back().copied();
+        let newest = self.coordinators.keys().next_back().copied().filter(|newest| *newest > link);
         if self.coordinators.contains_key(&link) { Some(link) } else { newest }
     }
 

@@ -115,3 +115,14 @@ fn what_was_asked_of_a_generation_is_still_asked_of_it_and_not_of_others() {
         "nobody is left of whom it was asked"
     );
 }
+
+#[test]
+fn those_who_hold_the_run_do_not_wait_for_others_although_they_are_heard_late() {
+    let (mut run, _) = adopt();
+    run.tick(21);
+    assert_eq!(run.it.state(), State::Waiting);
+    let one = run.join(1, false);
+    run.say(one, 5, 6, Phase::Waiting).unwrap();
+    assert_eq!(run.confirm(), 6);
+    assert_eq!(run.seats([one]), [(0, 1)]);
+}
