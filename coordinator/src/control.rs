@@ -1,18 +1,19 @@
 //! The run as the services, the supervisor and the display share it: the decisions of [`Membership`], and what follows
 //! from them in the rendezvous, the checkpoints, the metrics and the published [`Snapshot`].
 
+mod commits;
 mod snapshot;
 
 pub use snapshot::Snapshot;
 
 use crate::{
-    checkpoints::{CheckpointError, Checkpoints, Report},
+    checkpoints::{CheckpointError, Checkpoints, Prepared},
     membership::{Beat, MemberId, Membership, Refusal, State},
     metrics::{self, MetricsError, Recorder},
     pace::Pace,
     rendezvous::Rendezvous,
 };
-use proto::{Exit, Generation, GlobalStep, Rank, v1};
+use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
     collections::BTreeMap,
@@ -65,6 +66,8 @@ pub struct Control {
     checkpoints: Checkpoints,
     /// By generation and step, the newest request that the checkpoint being written answers.
     answers: Mutex<BTreeMap<(Generation, GlobalStep), u64>>,
+    /// The newest checkpoint of which all parts are there, until it is committed or given up.
+    prepared: Mutex<Option<Prepared>>,
     recorder: Arc<Mutex<Recorder>>,
     /// Since when metrics can't be written.
     failing: Mutex<Option<Instant>>,
@@ -94,6 +97,7 @@ impl Control {
             rendezvous: Rendezvous::default(),
             checkpoints,
             answers: Mutex::default(),
+            prepared: Mutex::default(),
             recorder: Arc::new(Mutex::new(recorder)),
             failing: Mutex::default(),
             published: watch::Sender::new(first),
@@ -241,59 +245,6 @@ impl Control {
         Ok(())
     }
 
-    /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step is
-    /// committed now.
-    ///
-    /// # Errors
-    /// Who is no member of the current generation; a store that does not take it, which may be tried again; a report that can't
-    /// be true, which also ends the run.
-    pub async fn report_part(
-        &self,
-        member: MemberId,
-        report: Report,
-        request: u64,
-    ) -> Result<bool, ReportError> {
-        let (step, attempt) = (report.step, (report.generation, report.step));
-        self.check_part(member, &report)?;
-        if report.rank == Rank(0) {
-            let mut answers = lock(&self.answers);
-            answers.retain(|(generation, _), _| *generation == attempt.0);
-            answers.insert(attempt, request);
-        }
-        let committed = match self.checkpoints.report(report).await {
-            Ok(committed) => committed,
-            Err(error) => {
-                if let Some(exit) = fatal(&error) {
-                    self.decide(|membership, _| membership.fail(exit, error.to_string()));
-                }
-                return Err(error.into());
-            }
-        };
-        let answered = lock(&self.answers).get(&attempt).copied().unwrap_or_default();
-        if committed && self.decide(|membership, _| membership.committed(step, answered)) {
-            tracing::info!("checkpoint of step {step} is committed");
-            if let Err(error) = self.checkpoints.prune().await {
-                tracing::warn!("old checkpoints stay: {error}");
-            }
-        }
-        Ok(committed)
-    }
-
-    /// A member reports its own part, of as many as there are ranks: else a step could be committed that lacks some.
-    fn check_part(&self, member: MemberId, report: &Report) -> Result<(), ReportError> {
-        let (rank, world) = self.look(|membership| {
-            membership.rank_of(member, report.generation).map(|rank| (rank, membership.world()))
-        })?;
-        if (report.rank, report.parts) == (rank, world.0) {
-            return Ok(());
-        }
-        let reason = format!(
-            "worker {member} has rank {rank} of {world}, but reports part {} of {}",
-            report.rank, report.parts
-        );
-        Err(CheckpointError::Report { step: report.step, rank: report.rank, reason }.into())
-    }
-
     /// Runs file work on a thread that may block. What can't be written is asked for again, and ends the run if that does not help.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -321,14 +272,4 @@ impl Control {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How a run ends whose checkpoint can't be committed; a store that does not answer is asked again by the worker.
-fn fatal(error: &CheckpointError) -> Option<Exit> {
-    match error {
-        CheckpointError::Store(_) => None,
-        CheckpointError::Conflict { .. } => Some(Exit::Output),
-        CheckpointError::Committed(_) => Some(Exit::Data),
-        CheckpointError::Report { .. } | CheckpointError::State { .. } => Some(Exit::Internal),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    checkpoints::{CheckpointError, Prepared},
     control::Control,
     journal::{self, Committed, End, Event, Journal, JournalError},
     membership::{MemberId, Membership, Proposal, Seat},
@@ -79,6 +80,15 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
     let mut turns = control.turns();
     loop {
         turns.borrow_and_update();
+        if let Some((prepared, request)) = control.prepared() {
+            let (generation, step) = prepared.attempt();
+            let decided = Event::Committed(Committed { step, request, generation });
+            if tolerate(journal.append(decided).await).await? {
+                commit(control, &prepared, request).await;
+                written.committed = (step, request.max(written.committed.1));
+            }
+            continue;
+        }
         let due = control.look(|membership| (written.next(membership), membership.proposal().cloned()));
         let (Some(event), proposal) = due else {
             if written.ended {
@@ -109,6 +119,28 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
                 control.decide(|membership, now| membership.confirm(generation, now));
             }
             Event::Opened(_) => {}
+        }
+    }
+}
+
+/// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.
+async fn commit(control: &Control, prepared: &Prepared, request: u64) {
+    while let Err(CheckpointError::Store(error)) = control.commit(prepared, request).await {
+        tracing::warn!("the checkpoint's marker can't be written, so nothing is decided until it can: {error}");
+        sleep(AGAIN).await;
+    }
+}
+
+/// Removes old checkpoints whenever a new one is committed, until the run is over.
+pub async fn tidy(control: &Control) {
+    let (mut turns, mut newest) = (control.turns(), control.look(Membership::newest_committed));
+    loop {
+        let (committed, over) = control.look(|it| (it.newest_committed(), it.verdict().is_some()));
+        if committed > newest {
+            newest = committed;
+            control.prune().await;
+        } else if over || turns.changed().await.is_err() {
+            return;
         }
     }
 }

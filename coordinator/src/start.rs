@@ -5,14 +5,14 @@ mod kept;
 use crate::{
     Error, Result,
     args::Layers,
-    checkpoints::{Checkpoints, Identity},
+    checkpoints::{self, Checkpoints, Identity},
     control::{Control, Handout},
-    journal::{self, Journal},
+    journal::{self, End, Event, Journal},
     membership::{Membership, Past, Seat, Spec},
     metrics::Recorder,
     server,
 };
-use proto::{Generation, GlobalStep, RunConfig, WorldSize, checkpoint, config};
+use proto::{Exit, Generation, GlobalStep, RunConfig, WorldSize, checkpoint, config};
 use shards::{
     committed,
     image::check_operations,
@@ -69,7 +69,8 @@ pub enum Start {
 pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let config = settle(resolve(layers)?)?;
     let output = Folder::open(&config.run.output)?;
-    let found = committed::newest(&output.below(checkpoint::FOLDER)).await?;
+    let folder = output.below(checkpoint::FOLDER);
+    let found = committed::newest(&folder).await?;
     let before = Journal::look(&output).await?.unwrap_or_default();
     if !resume {
         check_unused(&config, found.as_ref(), &before)?;
@@ -80,9 +81,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     if from.0 == 0 {
         check_weights(&config).await?;
     }
-    if let Some(found) = &found {
-        kept::check_same_run(found, &config)?;
-    }
+    kept::check_same_run(found.as_ref(), &config)?;
     let begun = from.0 > 0 || is_going_on(&before);
     kept::freeze(&output, &manifest, &config, begun).await?;
     kept::freeze_tokenizer(&output, &config, begun).await?;
@@ -96,6 +95,18 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         .map_err(|source| Error::Listen { address: config.cluster.listen.clone(), source })?;
     let url = format!("http://{address}");
     let (journal, before) = Journal::open(&output, opening(&config, &url)).await?;
+    // Whoever had the journal open may have committed one meanwhile, and commits none from now on.
+    if let Some(decided) = before.committed.filter(|_| resume) {
+        checkpoints::complete(&folder, (decided.generation, decided.step)).await?;
+    }
+    let found = committed::newest(&folder).await?;
+    kept::check_same_run(found.as_ref(), &config)?;
+    let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
+    if from.0 >= config.optimizer.steps {
+        let reason = format!("all {} steps are done", config.optimizer.steps);
+        journal.append(Event::Ended(End::new(Exit::Done, reason))).await?;
+        return Ok(Start::Done(Box::new(config)));
+    }
     let past = adopt(before, journal.epoch(), found.as_ref(), &config);
     let folder = scratch(&config);
     // A generation that goes on does no step again.

@@ -1,5 +1,6 @@
 //! Committing checkpoints: the ranks write parts and report them; when all parts of a step are there, the coordinator
-//! writes the manifest and then, as the last thing, the commit marker. A folder without a valid marker does not exist.
+//! writes the manifest, then its decision into the journal, which a coordinator that is fenced can't, and then, as the last
+//! thing, the commit marker. A folder without a valid marker does not exist.
 //!
 //! All files but the marker carry the generation that wrote them, and none of the manifests is ever written over: what is
 //! committed stays as it was, whatever a coordinator or a worker of before still does.
@@ -23,9 +24,9 @@ use shards::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
-use tokio::sync::Mutex;
 
 /// Steps whose parts may be reported in part at the same time; of more, the oldest are given up.
 const PENDING: usize = 16;
@@ -99,6 +100,24 @@ pub struct Report {
     pub ledger: Option<Part>,
 }
 
+/// What the report of a part comes to.
+#[derive(Clone, Debug)]
+pub enum Reported {
+    /// It is of no use, or other parts are not there yet.
+    Partial,
+    /// All parts are there.
+    Whole(Box<Prepared>),
+    /// The step is committed.
+    Committed,
+}
+
+/// A checkpoint that lacks nothing but its marker.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    manifest: Manifest,
+    marker: String,
+}
+
 #[derive(Default)]
 struct Pending {
     parts: BTreeMap<Rank, Part>,
@@ -112,6 +131,13 @@ struct Progress {
     generation: Generation,
     pending: BTreeMap<GlobalStep, Pending>,
     committed: BTreeSet<GlobalStep>,
+}
+
+impl Prepared {
+    /// The generation that wrote it, and its step.
+    pub fn attempt(&self) -> (Generation, GlobalStep) {
+        (self.manifest.generation, self.manifest.step)
+    }
 }
 
 /// The checkpoints of one run.
@@ -130,29 +156,30 @@ impl Checkpoints {
         Self { folder, ledger, identity, retention: Retention::of(spec), progress: Mutex::default() }
     }
 
-    /// Takes a report; the one that completes the step commits it. Says whether the step is committed now. A repeated
-    /// report is answered alike, and one of a generation that is over counts for nothing.
+    /// Takes a report; the one that completes the step writes its manifest. A repeated report is answered alike, and one of a
+    /// generation that is over counts for nothing.
     ///
     /// # Errors
     /// Reports that can't be true, parts that are not in the store with their size, and a store that refuses.
-    pub async fn report(&self, report: Report) -> Result<bool, CheckpointError> {
+    pub async fn report(&self, report: Report) -> Result<Reported, CheckpointError> {
         check(&report)?;
-        let (generation, step) = (report.generation, report.step);
-        let mut progress = self.progress.lock().await;
-        if progress.committed.contains(&step) {
-            return Ok(true);
+        if self.progress(|progress| progress.committed.contains(&report.step)) {
+            return Ok(Reported::Committed);
         }
-        if generation < progress.generation {
-            return Ok(false);
-        }
-        self.verify_size(&report, &self.folder.step(step), &report.part).await?;
+        self.verify_size(&report, &self.folder.step(report.step), &report.part).await?;
         if let Some(segment) = &report.ledger {
             self.verify_size(&report, &self.ledger, segment).await?;
         }
-        let Some(pending) = progress.take(report) else { return Ok(false) };
-        self.commit(&self.manifest((generation, step), pending)?).await?;
-        progress.commit(step);
-        Ok(true)
+        let key = (report.generation, report.step);
+        let whole = self.progress(|progress| progress.take(report).map(|parts| self.manifest(key, parts)));
+        match whole {
+            None => Ok(Reported::Partial),
+            Some(manifest) => Ok(Reported::Whole(Box::new(self.prepare(manifest?).await?))),
+        }
+    }
+
+    fn progress<T>(&self, look: impl FnOnce(&mut Progress) -> T) -> T {
+        look(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn verify_size(
@@ -194,31 +221,37 @@ impl Checkpoints {
         })
     }
 
-    async fn commit(&self, ours: &Manifest) -> Result<(), CheckpointError> {
-        let folder = self.folder.step(ours.step);
-        if let Some(held) = committed::manifest(&folder).await? {
-            return settle(&folder, &held, ours);
-        }
-        let name = manifest_name(ours.generation);
-        let mut bytes = serde_json::to_vec_pretty(ours)
-            .map_err(|e| CheckpointError::State { step: ours.step, reason: e.to_string() })?;
-        // Never over one that is there: another coordinator may be about to commit it.
+    /// Writes the manifest, never over one that is there: another coordinator may be about to commit it.
+    async fn prepare(&self, manifest: Manifest) -> Result<Prepared, CheckpointError> {
+        let (folder, name) = (self.folder.step(manifest.step), manifest_name(manifest.generation));
+        let mut bytes = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| CheckpointError::State { step: manifest.step, reason: e.to_string() })?;
         if !folder.put_if_absent(&name, bytes.clone()).await? {
             let held = folder.get(&name).await?.unwrap_or_default();
             let read = serde_json::from_slice::<Manifest>(&held);
-            if !read.is_ok_and(|held| is_same_attempt(&held, ours)) {
+            if !read.is_ok_and(|held| is_same_attempt(&held, &manifest)) {
                 return Err(CheckpointError::Conflict { path: folder.path_of(&name) });
             }
             bytes = held.to_vec();
         }
-        let marker = committed::marker(&bytes, &name).into_bytes();
-        if folder.put_if_absent(MARKER, marker).await? {
-            return Ok(());
+        Ok(Prepared { marker: committed::marker(&bytes, &name), manifest })
+    }
+
+    /// Commits a checkpoint that the journal has: from now on it exists. That it is committed already is no error.
+    ///
+    /// # Errors
+    /// A store that refuses, and a marker for something else.
+    pub async fn commit(&self, Prepared { manifest, marker }: &Prepared) -> Result<(), CheckpointError> {
+        let folder = self.folder.step(manifest.step);
+        if !folder.put_if_absent(MARKER, marker.clone().into_bytes()).await? {
+            let conflict = || CheckpointError::Conflict { path: folder.path_of(MARKER) };
+            let held = committed::manifest(&folder).await?.ok_or_else(conflict)?;
+            if !is_as_good(&held, manifest) {
+                return Err(conflict());
+            }
         }
-        match committed::manifest(&folder).await? {
-            Some(held) => settle(&folder, &held, ours),
-            None => Err(CheckpointError::Conflict { path: folder.path_of(MARKER) }),
-        }
+        self.progress(|progress| progress.commit(manifest.step));
+        Ok(())
     }
 
     /// Removes checkpoints that are not to be kept, and what attempts left that were never committed. Returns the steps
@@ -227,8 +260,6 @@ impl Checkpoints {
     /// # Errors
     /// A store that refuses, and a newest checkpoint that is damaged: then nothing is removed.
     pub async fn prune(&self) -> Result<Vec<GlobalStep>, CheckpointError> {
-        // No commit meanwhile: parts that it has seen have to stay.
-        let _held = self.progress.lock().await;
         retention::prune(&self.folder, &self.retention, SystemTime::now()).await
     }
 }
@@ -236,6 +267,9 @@ impl Checkpoints {
 impl Progress {
     /// Takes note of a part; gives all parts of its step once they are there.
     fn take(&mut self, report: Report) -> Option<&Pending> {
+        if report.generation < self.generation {
+            return None;
+        }
         if report.generation > self.generation {
             self.generation = report.generation;
             self.pending.clear();
@@ -261,14 +295,34 @@ impl Progress {
     }
 }
 
-/// What follows where a step is committed already: that of an earlier generation, or of this very attempt, is as good as ours.
-fn settle(folder: &Folder, held: &Manifest, ours: &Manifest) -> Result<(), CheckpointError> {
-    let earlier =
-        held.generation < ours.generation && (held.step, &held.dataset) == (ours.step, &ours.dataset);
-    if earlier || is_same_attempt(held, ours) {
+/// Gives the checkpoint its marker that the journal calls committed, as a coordinator leaves it that is killed between the two.
+///
+/// # Errors
+/// A store that refuses.
+pub async fn complete(
+    folder: &Folder,
+    (generation, step): (Generation, GlobalStep),
+) -> Result<(), CheckpointError> {
+    let (folder, name) = (folder.step(step), manifest_name(generation));
+    if folder.size(MARKER).await?.is_some() {
         return Ok(());
     }
-    Err(CheckpointError::Conflict { path: folder.path_of(MARKER) })
+    let Some(manifest) = folder.get(&name).await? else {
+        let path = folder.path_of(&name);
+        tracing::warn!(
+            "the journal has step {step} as committed, but {path} is gone: the run goes on from the newest checkpoint that is there"
+        );
+        return Ok(());
+    };
+    folder.put_if_absent(MARKER, committed::marker(&manifest, &name).into_bytes()).await?;
+    Ok(())
+}
+
+/// Whether what is committed is as good as ours: that of an earlier generation, or of this very attempt.
+fn is_as_good(held: &Manifest, ours: &Manifest) -> bool {
+    let earlier =
+        held.generation < ours.generation && (held.step, &held.dataset) == (ours.step, &ours.dataset);
+    earlier || is_same_attempt(held, ours)
 }
 
 /// Whether both name the same files of the same run. A coordinator that was started again may have another configuration.

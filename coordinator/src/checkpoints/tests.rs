@@ -47,12 +47,21 @@ async fn report(ours: &Checkpoints, step: u64, rank: u32) -> Report {
     report_of(ours, G, step, rank).await
 }
 
+/// Takes a report and commits what it completes, as if the journal had it at once; says whether the step is committed.
+async fn take(checkpoints: &Checkpoints, report: Report) -> Result<bool, CheckpointError> {
+    match checkpoints.report(report).await? {
+        Reported::Partial => Ok(false),
+        Reported::Whole(prepared) => checkpoints.commit(&prepared).await.map(|()| true),
+        Reported::Committed => Ok(true),
+    }
+}
+
 async fn commit(checkpoints: &Checkpoints, step: u64) {
     let first = report(checkpoints, step, 1).await;
-    assert!(!checkpoints.report(first.clone()).await.unwrap());
-    assert!(!checkpoints.report(first.clone()).await.unwrap(), "a repeated report counts once");
-    assert!(checkpoints.report(report(checkpoints, step, 0).await).await.unwrap());
-    assert!(checkpoints.report(first).await.unwrap(), "a late repetition hears that it is committed");
+    assert!(!take(checkpoints, first.clone()).await.unwrap());
+    assert!(!take(checkpoints, first.clone()).await.unwrap(), "a repeated report counts once");
+    assert!(take(checkpoints, report(checkpoints, step, 0).await).await.unwrap());
+    assert!(take(checkpoints, first).await.unwrap(), "a late repetition hears that it is committed");
 }
 
 #[tokio::test]
@@ -64,12 +73,27 @@ async fn the_last_part_commits_and_the_newest_is_found() {
     commit(&checkpoints, 5).await;
     commit(&checkpoints, 20).await;
     let unfinished = report(&checkpoints, 30, 0).await;
-    assert!(!checkpoints.report(unfinished).await.unwrap());
+    assert!(!take(&checkpoints, unfinished).await.unwrap());
     let found = newest(&folder).await.unwrap().unwrap();
     assert_eq!((found.step, found.generation, found.state["filled"].as_u64()), (GlobalStep(20), G, Some(3)));
     let names: Vec<_> = found.parts.iter().map(|part| (part.name.as_str(), part.size)).collect();
     let [first, second] = ["g000000002-part-00000.safetensors", "g000000002-part-00001.safetensors"];
     assert_eq!(names, [(first, 10), (second, 11)]);
+}
+
+#[tokio::test]
+async fn what_the_journal_has_gets_its_marker() {
+    let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
+    for rank in [0, 1] {
+        let reported = ours.report(report(&ours, 1, rank).await).await.unwrap();
+        assert_eq!(matches!(reported, Reported::Whole(_)), rank == 1);
+    }
+    assert_eq!(newest(&folder).await.unwrap(), None);
+    complete(&folder, (G, GlobalStep(1))).await.unwrap();
+    assert_eq!(newest(&folder).await.unwrap().unwrap().step, GlobalStep(1));
+    complete(&folder, (G, GlobalStep(1))).await.unwrap();
+    complete(&folder, (G, GlobalStep(2))).await.unwrap();
+    assert_eq!(newest(&folder).await.unwrap().unwrap().step, GlobalStep(1), "what is gone is passed over");
 }
 
 #[tokio::test]
@@ -92,7 +116,7 @@ async fn a_part_that_is_not_as_reported_is_refused() {
         (with(&|r| r.ledger.as_mut().unwrap().size = 4), "4 bytes in segment, the store has 3 bytes"),
         (with(&|r| r.ledger.as_mut().unwrap().name = "a/b".into()), "no plain file name"),
     ] {
-        let error = checkpoints.report(lie).await.unwrap_err().to_string();
+        let error = take(&checkpoints, lie).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(newest(&folder).await.unwrap(), None);
@@ -122,8 +146,8 @@ async fn another_coordinators_marker_is_a_conflict_and_ones_own_is_not() {
     commit(&again, 1).await;
     assert_eq!(newest(&folder).await.unwrap(), committed, "what is committed stays as it was");
     let other = beside(&ours, Identity { run: "other".into(), ..identity() });
-    other.report(report(&other, 1, 1).await).await.unwrap();
-    let error = other.report(report(&other, 1, 0).await).await.unwrap_err();
+    take(&other, report(&other, 1, 1).await).await.unwrap();
+    let error = take(&other, report(&other, 1, 0).await).await.unwrap_err();
     assert!(matches!(error, CheckpointError::Conflict { .. }), "{error}");
 }
 
@@ -141,8 +165,8 @@ async fn a_manifest_that_is_not_committed_yet_is_never_written_over() {
     assert_eq!(step.get(&checkpoint::manifest_name(G)).await.unwrap(), written);
     step.remove(MARKER).await.unwrap();
     let other = beside(&ours, Identity { run: "other".into(), ..identity() });
-    other.report(report(&other, 1, 1).await).await.unwrap();
-    let error = other.report(report(&other, 1, 0).await).await.unwrap_err();
+    take(&other, report(&other, 1, 1).await).await.unwrap();
+    let error = take(&other, report(&other, 1, 0).await).await.unwrap_err();
     assert!(matches!(&error, CheckpointError::Conflict { path } if path.contains("manifest")), "{error}");
     assert_eq!(newest(&folder).await.unwrap(), None);
 }
@@ -154,7 +178,7 @@ async fn a_step_that_an_earlier_generation_committed_is_committed() {
     let later = beside(&ours, identity());
     for rank in [0, 1] {
         let report = report_of(&later, G.next(), 1, rank).await;
-        assert_eq!(later.report(report).await.unwrap(), rank == 1);
+        assert_eq!(take(&later, report).await.unwrap(), rank == 1);
     }
     assert_eq!(newest(&folder).await.unwrap().unwrap().generation, G);
     later.prune().await.unwrap();
@@ -164,7 +188,7 @@ async fn a_step_that_an_earlier_generation_committed_is_committed() {
     let earlier = beside(&ours, identity());
     for rank in [0, 1] {
         let report = report_of(&earlier, Generation(1), 1, rank).await;
-        let answer = earlier.report(report).await;
+        let answer = take(&earlier, report).await;
         assert!(rank == 0 || matches!(answer, Err(CheckpointError::Conflict { .. })), "{answer:?}");
     }
 }
@@ -172,11 +196,11 @@ async fn a_step_that_an_earlier_generation_committed_is_committed() {
 #[tokio::test]
 async fn a_generation_that_is_over_commits_nothing() {
     let (ours, folder) = checkpoints(Arc::new(InMemory::new()), 3);
-    assert!(!ours.report(report_of(&ours, G, 1, 0).await).await.unwrap());
-    assert!(!ours.report(report_of(&ours, G.next(), 1, 0).await).await.unwrap());
-    assert!(!ours.report(report_of(&ours, G, 1, 1).await).await.unwrap());
+    assert!(!take(&ours, report_of(&ours, G, 1, 0).await).await.unwrap());
+    assert!(!take(&ours, report_of(&ours, G.next(), 1, 0).await).await.unwrap());
+    assert!(!take(&ours, report_of(&ours, G, 1, 1).await).await.unwrap());
     assert_eq!(newest(&folder).await.unwrap(), None);
-    assert!(ours.report(report_of(&ours, G.next(), 1, 1).await).await.unwrap());
+    assert!(take(&ours, report_of(&ours, G.next(), 1, 1).await).await.unwrap());
     let parts = newest(&folder).await.unwrap().unwrap().parts;
     assert!(parts.iter().all(|part| part.name.starts_with("g000000003")), "{parts:?}");
 }
@@ -185,14 +209,14 @@ async fn a_generation_that_is_over_commits_nothing() {
 async fn what_never_becomes_complete_takes_no_memory_without_end() {
     let (ours, _) = checkpoints(Arc::new(InMemory::new()), 3);
     for step in 1..=PENDING as u64 + 5 {
-        assert!(!ours.report(report(&ours, step, 0).await).await.unwrap());
+        assert!(!take(&ours, report(&ours, step, 0).await).await.unwrap());
     }
-    let pending: Vec<u64> = ours.progress.lock().await.pending.keys().map(|step| step.0).collect();
+    let pending: Vec<u64> = ours.progress.lock().unwrap().pending.keys().map(|step| step.0).collect();
     assert_eq!(pending, (6..=PENDING as u64 + 5).collect::<Vec<_>>());
     for step in 100..=100 + REMEMBERED as u64 {
         commit(&ours, step).await;
     }
-    let progress = ours.progress.lock().await;
+    let progress = ours.progress.lock().unwrap();
     assert_eq!((progress.pending.len(), progress.committed.len()), (0, REMEMBERED));
 }
 
@@ -228,9 +252,9 @@ async fn pruning_keeps_what_is_young() {
 #[tokio::test]
 async fn a_checkpoint_without_its_ledger_is_not_committed() {
     let (checkpoints, folder) = checkpoints(Arc::new(InMemory::new()), 3);
-    checkpoints.report(report(&checkpoints, 1, 1).await).await.unwrap();
+    take(&checkpoints, report(&checkpoints, 1, 1).await).await.unwrap();
     let bare = Report { ledger: None, ..report(&checkpoints, 1, 0).await };
-    let error = checkpoints.report(bare).await.unwrap_err().to_string();
+    let error = take(&checkpoints, bare).await.unwrap_err().to_string();
     assert!(error.contains("names no segment of the ledger"), "{error}");
     assert_eq!(newest(&folder).await.unwrap(), None);
 }

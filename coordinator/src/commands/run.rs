@@ -108,6 +108,8 @@ async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -
     });
     let kept = control.clone();
     let mut journal = tokio::spawn(async move { record::keep(&kept, &journal).await });
+    let tidied = control.clone();
+    let tidied = tokio::spawn(async move { record::tidy(&tidied).await });
     let mut display = Display::new(config.optimizer.steps);
     let followed = tokio::select! {
         followed = follow(&control, &mut crew, &mut display) => followed,
@@ -126,6 +128,7 @@ async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -
     if !journal.is_finished() && timeout(GRACE, journal).await.is_err() {
         tracing::warn!("the journal does not take the end of the run: the next start needs --resume");
     }
+    let _ = timeout(GRACE, tidied).await;
     if stop.send(()).is_ok() {
         // What the workers still ask gets its answer before the server goes.
         let _ = timeout(GRACE, server).await;

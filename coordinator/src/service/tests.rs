@@ -1,9 +1,10 @@
 //! A whole run as two workers and an operator speak it, over a real connection.
 
 use crate::{
+    Error,
     checkpoints::{Checkpoints, Identity},
     control::{Control, Handout},
-    journal::{Journal, Opening},
+    journal::{Journal, JournalError, Opening},
     membership::{Membership, Past, Spec, Stream},
     metrics::Recorder,
     record, server,
@@ -185,7 +186,10 @@ async fn a_run_ends_as_asked_after_its_checkpoint() {
     let told = run.workers.heartbeat(beat(&names[0], G, v1::Phase::Training)).await.unwrap().into_inner();
     assert_eq!((told.checkpoint_request, told.stop), (1, Some(v1::Stop { checkpoint: true })));
     assert!(!run.part(&names[0], 0, 2).await.unwrap());
-    assert!(run.part(&names[1], 1, 2).await.unwrap());
+    let mut turns = run.control.turns();
+    while !run.part(&names[1], 1, 2).await.unwrap() {
+        turns.changed().await.unwrap();
+    }
     for member in names {
         let leave = v1::LeaveRequest { member, generation: G, finished: true, ..Default::default() };
         run.workers.leave(leave).await.unwrap();
@@ -202,6 +206,21 @@ async fn a_run_ends_as_asked_after_its_checkpoint() {
     );
     run.stop.send(()).unwrap();
     timeout(Duration::from_secs(10), run.server).await.expect("idle connections hold it").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_fenced_commits_nothing() {
+    let mut run = serve().await;
+    let (names, _streams) = run.seated().await;
+    let store = Folder::open(run.output.path().to_str().unwrap()).unwrap();
+    let (_journal, before) = Journal::open(&store, Opening::default()).await.unwrap();
+    assert_eq!(before.generation, Generation(G));
+    for (rank, name) in (0..).zip(&names) {
+        assert!(!run.part(name, rank, 2).await.unwrap());
+    }
+    let kept = run.journal.await.unwrap();
+    assert!(matches!(kept, Err(Error::Journal(JournalError::Fenced { .. }))), "{kept:?}");
+    assert_eq!(newest(&run.folder).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ const KEPT: [&str; 14] = [
 ];
 
 /// A checkpoint is gone on from with the knobs that it was written with, but for those that a person may turn.
-pub(super) fn check_same_run(found: &checkpoint::Manifest, config: &RunConfig) -> Result<()> {
+pub(super) fn check_same_run(found: Option<&checkpoint::Manifest>, config: &RunConfig) -> Result<()> {
+    let Some(found) = found else { return Ok(()) };
     let then = config::stored(&found.config, &[])?;
     let other = |key: &'static str, was: String, is: String| {
         Err(Error::OtherRun { key, was, is, output: config.run.output.clone() })

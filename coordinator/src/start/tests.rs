@@ -34,13 +34,13 @@ fn a_run_keeps_what_decides_its_batches_and_tensors() {
         "objective.duplicates=negatives",
         "data.caption_column=c",
     ] {
-        let error = check_same_run(&found, &config(&[changed])).unwrap_err();
+        let error = check_same_run(Some(&found), &config(&[changed])).unwrap_err();
         let key = changed.split('=').next().unwrap();
         assert!(error.to_string().contains(key), "{error}");
         assert_eq!(error.exit(), Exit::Usage);
     }
     for free in ["optimizer.steps=9", "run.workers=2", "metrics.every=1", "objective.queue_start=random"] {
-        check_same_run(&found, &config(&[free])).unwrap();
+        check_same_run(Some(&found), &config(&[free])).unwrap();
     }
 }
 
@@ -68,7 +68,7 @@ fn a_checkpoint_of_a_tandem_with_other_knobs_is_refused_by_their_names() {
     let mut found = manifest(&now);
     let line = found.config.lines().find(|line| line.starts_with("micro_batch")).unwrap().to_owned();
     found.config = found.config.replace(&line, "wings = 2");
-    let error = check_same_run(&found, &now).unwrap_err();
+    let error = check_same_run(Some(&found), &now).unwrap_err();
     let told = error.to_string();
     assert!(told.contains("without optimizer.micro_batch, with the unknown optimizer.wings"), "{told}");
     assert_eq!(error.exit(), Exit::Data);

@@ -101,7 +101,7 @@ impl Attempt {
         let mut committed = false;
         for rank in (0..RANKS).rev() {
             let report = self.part(output, rank, (rank == 0).then(|| segment.clone())).await?;
-            committed = checkpoints.report(report).await?;
+            committed = take(checkpoints, report).await?;
         }
         Ok(committed)
     }
