@@ -126,7 +126,9 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.
 async fn commit(control: &Control, prepared: &Prepared, request: u64) {
     while let Err(CheckpointError::Store(error)) = control.commit(prepared, request).await {
-        tracing::warn!("the checkpoint's marker can't be written, so nothing is decided until it can: {error}");
+        tracing::warn!(
+            "the checkpoint's marker can't be written, so nothing is decided until it can: {error}"
+        );
         sleep(AGAIN).await;
     }
 }

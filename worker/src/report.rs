@@ -5,7 +5,7 @@
 use crate::checkpoint::Snapshot;
 use crate::error::{Error, Result};
 use crate::ledger::Closed;
-use crate::session::Voice;
+use crate::session::{Told, Voice};
 use crate::vote::Safe;
 use proto::checkpoint::{FOLDER, Part};
 use proto::config::CheckpointSection;
@@ -14,16 +14,18 @@ use shards::committed::digest;
 use shards::ledger;
 use shards::store::Folder;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long the last checkpoint's next attempt waits.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How soon the last checkpoint is asked after: first, and at most.
+const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// How often a wait looks whether it is still of use.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -45,7 +47,7 @@ pub(crate) struct Share {
     /// Of rank 0: the newest segment of the ledger, and the request that this checkpoint answers.
     pub(crate) ledger: Option<Part>,
     pub(crate) request: u64,
-    /// The run ends with it, so it is tried again.
+    /// The run ends with it, so it is tried again, and waited for.
     pub(crate) last: bool,
 }
 
@@ -67,6 +69,8 @@ struct Done {
     ledger: AtomicU64,
     /// Shares that are not written yet.
     shares: AtomicU64,
+    /// The last share that the run was to end with and that became of no use: its generation, and why.
+    given_up: Mutex<Option<(Generation, String)>>,
 }
 
 impl Outbox {
@@ -155,6 +159,18 @@ impl Outbox {
         }
     }
 
+    /// Fails if the checkpoint that the run was to end with was given up in `generation`.
+    ///
+    /// # Errors
+    /// [`Error::Unseated`].
+    pub(crate) fn kept(&self, generation: Generation) -> Result<()> {
+        let given_up = self.done.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        match given_up.as_ref().filter(|(of, _)| *of == generation) {
+            Some((_, reason)) => Err(Error::Unseated { generation, reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
     fn send(&mut self, message: Message) -> Result<()> {
         self.sent += 1;
         if self.messages.send(message).is_ok() { Ok(()) } else { self.ended() }
@@ -229,7 +245,7 @@ impl Sender {
             if !last {
                 return Ok(());
             }
-            tokio::time::sleep(AGAIN).await;
+            sleep(AGAIN).await;
         }
     }
 
@@ -270,6 +286,25 @@ impl Sender {
             ledger,
             checkpoint_request: *request,
         };
-        self.voice.report_part(request).await
+        self.tell(request, share.last).await
+    }
+
+    /// Reports a part; the last one until its checkpoint is committed, or of no use.
+    async fn tell(&self, part: v1::ReportPartRequest, last: bool) -> Result<()> {
+        let [mut pause, longest] = ASK;
+        let generation = Generation(part.generation);
+        loop {
+            match self.voice.report_part(part.clone()).await? {
+                Told::GivenUp(reason) if last => {
+                    let mut given_up = self.done.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+                    *given_up = Some((generation, reason));
+                    return Ok(());
+                }
+                Told::Taken if last => {}
+                _ => return Ok(()),
+            }
+            sleep(pause).await;
+            pause = longest.min(pause * 2);
+        }
     }
 }

@@ -6,6 +6,7 @@ mod heart;
 mod link;
 mod voice;
 
+pub(crate) use voice::Told;
 pub use voice::Voice;
 
 use crate::args::Train;

@@ -136,7 +136,7 @@ impl Turn<'_> {
             self.send_segments()?;
         }
         if overdue(&self.warm.config, self.seat.resume, self.step()) {
-            self.keep(true)?;
+            self.keep(true, self.step().0 == self.warm.config.optimizer.steps)?;
         }
         self.session.enter(v1::Phase::Training, self.step());
         Ok(())
@@ -176,6 +176,7 @@ impl Turn<'_> {
         self.session.enter(v1::Phase::Finishing, self.step());
         let session = &*self.session;
         self.warm.outbox.flush(|| session.seated())?;
+        self.warm.outbox.kept(self.seat.generation)?;
         self.trainer.meet()?;
         Ok(end)
     }
@@ -184,10 +185,11 @@ impl Turn<'_> {
     fn boundary(&mut self, outcome: &Outcome) -> Result<()> {
         let config = &self.warm.config;
         let (step, every) = (outcome.step.0, config.checkpoint.every);
-        let (last, asked) = (step == config.optimizer.steps, outcome.wishes.checkpoint);
+        let asked = outcome.wishes.checkpoint;
+        let last = step == config.optimizer.steps || (asked && outcome.wishes.stop);
         if last || asked || (every > 0 && step.is_multiple_of(every)) {
             let start = Instant::now();
-            self.keep(last || asked)?;
+            self.keep(last || asked, last)?;
             self.tally.stall(start.elapsed());
         } else if self.ledger.full() {
             self.close()?;
@@ -196,8 +198,8 @@ impl Turn<'_> {
     }
 
     /// Ends the ledger's segment and sends this rank's share of a checkpoint on its way. While the one before is still being written
-    /// there is none, unless it `must` be.
-    fn keep(&mut self, must: bool) -> Result<()> {
+    /// there is none, unless it `must` be. With the `last` one the run ends.
+    fn keep(&mut self, must: bool, last: bool) -> Result<()> {
         self.close()?;
         if self.warm.outbox.writes() {
             if !must {
@@ -210,7 +212,6 @@ impl Turn<'_> {
             let session = &*self.session;
             self.warm.outbox.flush(|| session.seated())?;
         }
-        let last = self.step().0 == self.warm.config.optimizer.steps;
         let share = self.seat.share(self.session, &self.trainer, &self.ledger, last)?;
         self.warm.outbox.share(share)
     }

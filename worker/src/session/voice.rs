@@ -9,6 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
+/// What became of a part that was reported.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its checkpoint is committed.
+    Committed,
+    /// It is taken; others are not there yet, or the decision is not.
+    Taken,
+    /// It is of no use: why this worker has no seat in the generation that wrote it.
+    GivenUp(String),
+}
+
 /// Reports what this worker did. Calls are made again while the coordinator does not answer.
 #[derive(Clone)]
 pub struct Voice {
@@ -53,17 +64,18 @@ impl Voice {
     ///
     /// # Errors
     /// As [`report`](Self::report); [`Error::Unwritten`](crate::Error::Unwritten) if the coordinator can't commit it.
-    pub(crate) async fn report_part(&self, part: v1::ReportPartRequest) -> Result<()> {
+    pub(crate) async fn report_part(&self, part: v1::ReportPartRequest) -> Result<Told> {
         let call = || {
             let part = v1::ReportPartRequest { member: self.standing.member(), ..part.clone() };
             let mut client = MembershipClient::new(self.link.channel());
             async move { client.report_part(part).await }
         };
         match self.link.insist(self.patience, call).await {
-            Ok(_) => Ok(()),
+            Ok(reply) if reply.get_ref().committed => Ok(Told::Committed),
+            Ok(_) => Ok(Told::Taken),
             Err(status) if unseated(&status) => {
                 tracing::info!("the checkpoint of step {} is given up: {}", part.step, status.message());
-                Ok(())
+                Ok(Told::GivenUp(status.message().into()))
             }
             Err(status) if status.code() == Code::Aborted => {
                 Err(crate::Error::Unwritten(status.message().into()))
