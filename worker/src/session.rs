@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tonic::{Code, Status};
 
 /// How long any one call may take.
@@ -43,7 +44,6 @@ pub struct Session {
     heart: JoinHandle<()>,
     /// The newest request for a checkpoint that was answered, or is being.
     served: u64,
-    slot: u32,
 }
 
 impl Session {
@@ -61,6 +61,7 @@ impl Session {
             pid: std::process::id(),
             spare: arguments.spare,
             weight: arguments.weight,
+            slot: None,
         };
         let joined = enrol(runtime, &link, &request, patience)?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
@@ -71,19 +72,23 @@ impl Session {
         Ok(Self {
             runtime: runtime.clone(),
             link,
-            request,
+            request: v1::JoinRequest { slot: Some(joined.slot), ..request },
             config,
             standing,
             orders,
             heart,
             served: 0,
-            slot: joined.slot,
         })
     }
 
     /// Joins again, after a coordinator that does not know this worker: what it holds is still worth as much.
     fn rejoin(&mut self) -> Result<()> {
         self.heart.abort();
+        // Who refuses may be a coordinator that another one has succeeded, and that does not know it yet.
+        self.runtime.block_on(async {
+            self.link.search().await;
+            sleep(AGAIN).await;
+        });
         let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
         let joined = enrol(&self.runtime, &self.link, &self.request, patience)?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
@@ -104,7 +109,7 @@ impl Session {
 
     /// This worker's number among those of its machine, for life.
     pub fn slot(&self) -> u32 {
-        self.slot
+        self.request.slot()
     }
 
     /// Where async work of this worker runs.

@@ -101,7 +101,7 @@ impl Membership {
         }
     }
 
-    /// A worker registers. A process that was a member before is one no more under its earlier name.
+    /// A worker registers. A process that was a member before is one no more under its earlier name, but keeps its `slot`.
     ///
     /// # Errors
     /// [`Refusal::Over`].
@@ -111,6 +111,7 @@ impl Membership {
         pid: u32,
         spare: bool,
         weight: u32,
+        slot: Option<u32>,
         now: Duration,
     ) -> Result<MemberId, Refusal> {
         self.check_going_on()?;
@@ -121,7 +122,7 @@ impl Membership {
         let id = MemberId { epoch: self.epoch, number: self.joined };
         let taken: BTreeSet<u32> =
             self.members.values().filter(|other| other.host == host).map(|other| other.slot).collect();
-        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+        let slot = slot.or_else(|| (0..).find(|slot| !taken.contains(slot))).unwrap_or_default();
         self.members.insert(id, Member { spare, weight, slot, ..Member::new(host, pid, now) });
         self.proceed(now);
         Ok(id)
@@ -237,12 +238,17 @@ impl Membership {
     }
 
     /// The silence after which a member is lost. While a group forms or parts there are no collectives that would tell of a loss, and
-    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while.
+    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while, and so is
+    /// one that an earlier coordinator gave its seat and that was never heard here.
     fn limit(&self, id: MemberId, member: &Member) -> Duration {
         let at_work = self.stage == Stage::Together && self.trains();
         let seated = self.seat(id).is_some() && self.stage != Stage::Adopted;
-        let doubtful = matches!(member.stream, Stream::Gone(_)) && seated && !at_work;
-        if doubtful { self.spec.lost_after / 10 } else { self.spec.lost_after }
+        let silent = match member.stream {
+            Stream::Gone(_) => true,
+            Stream::Never => member.phase == v1::Phase::Unspecified,
+            Stream::Open(_) => false,
+        };
+        if silent && seated && !at_work { self.spec.lost_after / 10 } else { self.spec.lost_after }
     }
 
     /// Whether all members of the generation train.

@@ -50,7 +50,7 @@ impl Run {
 
     /// Joins as process `pid` of a host of its own, and attends.
     fn join(&mut self, pid: u32, spare: bool) -> MemberId {
-        let id = self.it.join(&format!("host-{pid}"), pid, spare, 1, self.now()).unwrap();
+        let id = self.it.join(&format!("host-{pid}"), pid, spare, 1, None, self.now()).unwrap();
         self.it.attend(id, self.now()).unwrap();
         id
     }
@@ -160,7 +160,7 @@ fn a_generation_waits_for_all_workers_to_be_ready_and_for_the_journal() {
 fn neighbours_are_numbered_and_lanes_follow_the_weights() {
     let mut run = Run::new(spec(3));
     let ids = [("a", 1), ("b", 2), ("a", 1)].map(|(host, weight)| {
-        let id = run.it.join(host, run.it.joined, false, weight, at(0)).unwrap();
+        let id = run.it.join(host, run.it.joined, false, weight, None, at(0)).unwrap();
         run.say(id, 0, 0, Phase::Waiting).unwrap();
         id
     });
@@ -171,6 +171,13 @@ fn neighbours_are_numbered_and_lanes_follow_the_weights() {
     let slots = ids.map(|id| run.it.member(id).unwrap().slot);
     assert_eq!(slots, [0, 0, 1]);
     assert_eq!(run.seat(ids[0]).manifest_fingerprint, "f00d");
+    // Again the last one, as if by a coordinator that has not heard of the others; then a newcomer.
+    run.it.leave(ids[0], Ok(()), at(0)).unwrap();
+    let [again, other] = [(9, Some(1)), (10, None)].map(|(pid, slot)| {
+        let id = run.it.join("a", pid, false, 1, slot, at(0)).unwrap();
+        run.it.member(id).unwrap().slot
+    });
+    assert_eq!((again, other), (1, 0), "a device stays whose it is");
 }
 
 #[test]

@@ -28,14 +28,14 @@ const LONGEST_REASON: usize = 1_000;
 #[tonic::async_trait]
 impl Membership for Service {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinReply>, Status> {
-        let v1::JoinRequest { protocol, host, pid, spare, weight } = request.into_inner();
+        let v1::JoinRequest { protocol, host, pid, spare, weight, slot } = request.into_inner();
         if protocol != PROTOCOL_VERSION {
             return Err(Status::failed_precondition(format!(
                 "the worker speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}; install the same Tandem on both"
             )));
         }
         let joined = self.control.decide(|membership, now| {
-            let id = membership.join(&host, pid, spare, weight, now)?;
+            let id = membership.join(&host, pid, spare, weight, slot, now)?;
             Ok((id, membership.member(id).map_or(0, |member| member.slot)))
         });
         let (id, slot) = joined.map_err(refused)?;

@@ -261,7 +261,7 @@ impl Coordinator {
     /// What a call changes, and its answer.
     fn take(&mut self, call: &Call) -> Answer {
         match call.clone() {
-            Call::Join(pid) => Answer::Joined(self.decide(|it| it.join("", pid, false, 1, NOW)).ok()),
+            Call::Join(pid) => Answer::Joined(self.decide(|it| it.join("", pid, false, 1, None, NOW)).ok()),
             Call::Beat(beat) => Answer::Told(self.beat(beat)),
             Call::Late(beat) => self.silently(|it| it.heartbeat(beat, NOW).is_ok()),
             Call::Look(id) => Answer::Told(self.told(id)),

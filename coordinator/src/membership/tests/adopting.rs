@@ -53,6 +53,18 @@ fn a_checkpoint_that_may_have_died_with_the_coordinator_is_asked_for_again() {
 }
 
 #[test]
+fn who_died_with_the_coordinator_is_not_waited_for_once_its_peers_miss_it() {
+    let (mut run, ids) = adopt();
+    run.now = 1;
+    run.broken(ids[0], 5, 6);
+    run.tick(2);
+    assert_eq!(run.it.members().count(), 2, "it may not have found the coordinator yet");
+    run.tick(3);
+    assert_eq!(run.it.members().map(|(id, _)| id).collect::<Vec<_>>(), [ids[0]]);
+    assert_eq!(run.it.proposal().map(|next| next.seats.len()), Some(1));
+}
+
+#[test]
 fn a_generation_of_which_a_member_is_lost_goes_on_with_the_others() {
     let (mut run, ids) = adopt();
     run.now = 10;

@@ -112,7 +112,7 @@ fn a_cause_fails_the_run_and_takes_the_place_of_a_loss() {
     run.it.fail(Exit::Output, "later".into());
     assert_eq!(run.it.reason(), "rank 1 (process 2 on host-2) left: row 7 can't be decoded");
     assert!(matches!(run.told(ids[0]).kind, Some(Kind::Abort(_))));
-    assert_eq!(run.it.join("h", 5, false, 1, at(0)), Err(Refusal::Over(run.it.reason())));
+    assert_eq!(run.it.join("h", 5, false, 1, None, at(0)), Err(Refusal::Over(run.it.reason())));
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Run {
         let exit = |end: u8| if end == 0 { Exit::Data } else { Exit::Lost };
         let now = self.now();
         let refused = match *event {
-            Event::Join { pid, spare } => self.it.join("h", pid, spare, pid, now).err(),
+            Event::Join { pid, spare } => self.it.join("h", pid, spare, pid, None, now).err(),
             Event::Beat { member, back, applied, phase, broken } => {
                 let member = self.nth(member);
                 let generation = Generation(self.it.generation().0.saturating_sub(back));
