@@ -147,7 +147,8 @@ fn apart(lines: &[Value], reference: &[Value]) -> Apart {
         let of = |line: &Value, name: &str| line[name].as_f64().unwrap_or(f64::INFINITY);
         let difference = |name: &str| {
             let (one, other) = (of(one, name), of(other, name));
-            if one.is_finite() { (one - other).abs() / other.abs() } else { f64::INFINITY }
+            let comparable = one.is_finite() && other.is_finite();
+            if comparable { (one - other).abs() / other.abs() } else { f64::INFINITY }
         };
         let others = OTHERS.map(difference).into_iter().fold(0.0, f64::max);
         let matching = difference(MATCHING);

@@ -93,7 +93,7 @@ pub fn chaos(options: &Options) -> Outcome<Report> {
     eprintln!("the run lies in {}", place.path(""));
     let mut trial = Trial::new(options, &place)?;
     let (struck, mut wrong) = trial.suffer(options)?;
-    wrong.extend(trial.end(&struck)?);
+    wrong.extend(trial.end()?);
     let verdict = judge::judge(&place, OUTPUT, options)?;
     wrong.extend(verdict.wrong.clone());
     let report = Report::new(options, &trial, &struck, verdict, wrong, Path::new(&place.path("")));
@@ -236,12 +236,11 @@ impl Trial {
     }
 
     /// Stops the run in order, and waits until no process is left; says what is wrong.
-    fn end(&mut self, struck: &[Struck]) -> Outcome<Vec<String>> {
-        let ends = self.fleet.own_ends().iter().filter(|end| !excused(struck, end));
-        let told = ends.map(|end| {
+    fn end(&mut self) -> Outcome<Vec<String>> {
+        let told = |end: &OwnEnd| {
             format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code)
-        });
-        let mut wrong: Vec<String> = told.collect();
+        };
+        let mut wrong: Vec<String> = self.fleet.own_ends().iter().map(told).collect();
         // All are there, so that none comes to a run that is over.
         let begin = Instant::now();
         while !self.fleet.is_complete() && begin.elapsed() < PATIENCE {
@@ -297,12 +296,6 @@ impl Trial {
             None => Ok(()),
         }
     }
-}
-
-/// Whether a process may end by itself: on a full disk the run does, and starts again.
-fn excused(struck: &[Struck], end: &OwnEnd) -> bool {
-    let last = struck.iter().rfind(|one| one.at <= end.at);
-    last.is_some_and(|one| one.strike.fault == Fault::DiskFull) && matches!(end.code, Some(69 | 74 | 76))
 }
 
 fn stuck(last: Option<&Struck>) -> String {
