@@ -102,6 +102,16 @@ pub enum Error {
         /// Of its coordinator.
         url: String,
     },
+    /// Something for which no process of the run may be left.
+    #[error(
+        "{output} holds a run that has not ended: its coordinator was last at {url}; stop it with `tandem stop`, or say --force where no process of it is left"
+    )]
+    Unended {
+        /// The run's output.
+        output: String,
+        /// Of its coordinator.
+        url: String,
+    },
     /// A resume with a knob that a run keeps for life.
     #[error(
         "{key} was {was} when the run in {output} began and is {is} now; a run keeps it: give it as it was, or choose another run.output"
@@ -207,9 +217,8 @@ impl Error {
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,
-            Self::Exists { .. } | Self::GoingOn { .. } | Self::OtherRun { .. } | Self::Vocabulary { .. } => {
-                Exit::Usage
-            }
+            Self::Exists { .. } | Self::GoingOn { .. } | Self::Unended { .. } => Exit::Usage,
+            Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
             Self::Ended { exit, .. } => *exit,

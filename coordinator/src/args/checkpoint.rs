@@ -24,6 +24,11 @@ pub enum Checkpoint {
         after_help = "The whole ledger is proven by `tandem data verify-ledger`.\n\nExamples:\n  tandem checkpoint verify --run runs/first\n  tandem checkpoint verify --run s3://bucket/first --all"
     )]
     Verify(Verify),
+    /// Makes an older checkpoint the newest by removing those after it: the run goes on from there
+    #[command(
+        after_help = "Steps after it are done again, with the same pairs. A run that has not ended is refused: stop it first.\n\nExamples:\n  tandem checkpoint rewind --run runs/first --to 2000 --dry-run\n  tandem checkpoint rewind --run s3://bucket/first --to 2000"
+    )]
+    Rewind(Rewind),
     /// Removes old checkpoints and what was never committed; never the newest, and never the ledger
     #[command(
         after_help = "A running run prunes by itself, as checkpoint.keep and checkpoint.keep_hours say.\n\nExamples:\n  tandem checkpoint prune --run runs/first --keep 2 --dry-run\n  tandem checkpoint prune --run s3://bucket/first --keep 5 --older-than 48"
@@ -79,6 +84,26 @@ pub struct Verify {
     /// Every committed checkpoint
     #[arg(long, conflicts_with = "step")]
     pub all: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `tandem checkpoint rewind`.
+#[derive(Debug, clap::Args)]
+pub struct Rewind {
+    /// The run's output: a folder or a URL
+    #[arg(long, value_name = "LOCATION")]
+    pub run: String,
+    /// The step whose checkpoint is to be the newest
+    #[arg(long, value_name = "STEP")]
+    pub to: u64,
+    /// Although the run has not ended, as after the loss of all its processes: none of them may be left
+    #[arg(long)]
+    pub force: bool,
+    /// Only says what would go
+    #[arg(long)]
+    pub dry_run: bool,
     /// Prints JSON
     #[arg(long)]
     pub json: bool,

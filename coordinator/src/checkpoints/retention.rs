@@ -121,15 +121,23 @@ pub async fn prune(
     check_newest(folder, &found).await?;
     let gone = retention.outdated(&found, now);
     for step in &gone {
-        let folder = folder.step(*step);
-        // The marker goes first: a folder that is half removed exists for nobody.
-        folder.remove(MARKER).await?;
-        folder.remove_all().await?;
+        remove(folder, *step).await?;
     }
     for one in found.iter().filter(|one| one.committed.is_some() && !gone.contains(&one.step)) {
         clean(folder, one).await?;
     }
     Ok(gone.into_iter().collect())
+}
+
+/// Removes a step's folder.
+///
+/// # Errors
+/// A store that refuses.
+pub async fn remove(folder: &Folder, step: GlobalStep) -> Result<(), StoreError> {
+    let folder = folder.step(step);
+    // The marker goes first: a folder that is half removed exists for nobody.
+    folder.remove(MARKER).await?;
+    folder.remove_all().await
 }
 
 /// Of a damaged newest checkpoint, those before it are all that is left: the newest is looked at before anything goes.

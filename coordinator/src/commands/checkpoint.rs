@@ -1,5 +1,6 @@
 //! `tandem checkpoint`: what lies in a run's output, whether the run is going or not.
 
+mod rewind;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub(super) async fn act(verb: Checkpoint, out: &mut impl Write) -> Result<()> {
         Checkpoint::List(arguments) => list(&arguments, out).await,
         Checkpoint::Show(arguments) => show::show(&arguments, out).await,
         Checkpoint::Verify(arguments) => verify::verify(&arguments, out).await,
+        Checkpoint::Rewind(arguments) => rewind::rewind(&arguments, out).await,
         Checkpoint::Prune(arguments) => prune(&arguments, SystemTime::now(), out).await,
     }
 }

@@ -165,7 +165,9 @@ impl Past {
             }
             Event::Committed(new) => {
                 let old = self.committed.unwrap_or(*new);
-                let newest = if new.step > old.step { *new } else { old };
+                // A person may have made an older checkpoint the newest before this generation.
+                let later = (new.generation, new.step) > (old.generation, old.step);
+                let newest = if later { *new } else { old };
                 next.committed = Some(Committed { request: new.request.max(old.request), ..newest });
             }
             Event::Drained { member } => {

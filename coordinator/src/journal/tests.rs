@@ -258,7 +258,10 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (0_u64..20).prop_map(|nonce| Event::Opened(opening(nonce))),
         (1_u64..30).prop_map(generation),
-        (1_u64..30, 0_u64..5).prop_map(|(step, request)| committed(step, request)),
+        (1_u64..30, 1_u64..4, 0_u64..5).prop_map(|(step, generation, request)| {
+            let (step, generation) = (GlobalStep(step), Generation(generation));
+            Event::Committed(Committed { step, generation, request })
+        }),
         (0_u32..4).prop_map(|rank| Event::Drained { member: format!("w{rank}") }),
         any::<bool>().prop_map(|checkpoint| Event::Stopping { checkpoint }),
         Just(Event::Ended(End::new(Exit::Done, "done"))),
@@ -277,7 +280,7 @@ proptest! {
                 continue;
             };
             let numbers = |past: &Past| {
-                let newest = past.committed.map(|newest| (newest.step, newest.request));
+                let newest = past.committed.map(|newest| ((newest.generation, newest.step), newest.request));
                 (past.epoch, past.generation, newest.map(|n| n.0), newest.map(|n| n.1))
             };
             let (before, after) = (numbers(&past), numbers(&next));

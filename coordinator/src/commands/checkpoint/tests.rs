@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     args::{Args, Verb},
     checkpoints::{Checkpoints, Identity, Report, Reported},
+    journal::{End, Event, Journal, Opening, Seat},
 };
 use clap::Parser;
 use proto::{
@@ -225,9 +226,38 @@ async fn pruning_removes_what_is_old_and_never_the_newest() {
 }
 
 #[tokio::test]
+async fn rewinding_makes_an_older_one_the_newest_of_a_run_that_has_ended() {
+    let place = Place::with(&[5, 10, 15]).await;
+    fs::create_dir(place.path(20, "")).unwrap();
+    fs::write(place.path(20, "g000000004-part-00000.safetensors"), [0; 9]).unwrap();
+    let (journal, _) = Journal::open(&place.output, Opening::default()).await.unwrap();
+    let member = "1-1".to_owned();
+    let seat = Seat { member, host: "h".into(), pid: 1, rank: Rank(0), weight: 1, spare: false, slot: 0 };
+    let generation = Generation(4);
+    journal.append(Event::Generation { generation, seats: vec![seat] }).await.unwrap();
+    let error = place.say("rewind --to 5").await.0.unwrap_err();
+    assert!(error.exit() == Exit::Usage && error.to_string().contains("has not ended"), "{error}");
+    journal.append(Event::Ended(End::new(Exit::Stopped, "as asked"))).await.unwrap();
+
+    let steps = async || -> Vec<u64> {
+        place.output.below(FOLDER).steps().await.unwrap().iter().map(|step| step.0).collect()
+    };
+    let error = place.say("rewind --to 7").await.0.unwrap_err();
+    assert!(error.to_string().contains("no committed checkpoint at "), "{error}");
+    let out = place.told("rewind --to 10 --dry-run").await;
+    assert!(out.contains("would be removed: 2 folders; the run would go on from step 10"), "{out}");
+    assert_eq!(steps().await, [5, 10, 15, 20]);
+    let out = place.told("rewind --to 10").await;
+    assert!(out.contains("step 20: 9 B, never committed") && out.contains("removed: 2 folders"), "{out}");
+    assert_eq!(steps().await, [5, 10]);
+    let nothing = place.json("rewind --to 10").await;
+    assert_eq!((&nothing["removed"], &nothing["newest"]), (&json!([]), &json!(10)));
+}
+
+#[tokio::test]
 async fn a_place_without_a_checkpoint_is_told_as_such() {
     let place = Place::new();
-    for line in ["list", "show", "verify", "verify --all", "prune --keep 1"] {
+    for line in ["list", "show", "verify", "verify --all", "prune --keep 1", "rewind --to 4"] {
         let error = place.say(line).await.0.unwrap_err();
         assert_eq!(error.exit(), Exit::Data);
         assert!(error.to_string().contains("no committed checkpoint at "), "{line}: {error}");

@@ -1,0 +1,49 @@
+//! `tandem checkpoint rewind`: an older checkpoint becomes the newest.
+
+use super::{age, find, folder, printed};
+use crate::{
+    Error, Result,
+    args::checkpoint::Rewind,
+    checkpoints::retention::{self, Found},
+    commands::say,
+    journal::Journal,
+};
+use indicatif::HumanBytes;
+use serde_json::{Value, json};
+use shards::store::Folder;
+use std::{io::Write, time::SystemTime};
+
+pub(super) async fn rewind(arguments: &Rewind, out: &mut impl Write) -> Result<()> {
+    let checkpoints = folder(&arguments.run)?;
+    let target = find(&checkpoints, Some(arguments.to)).await?;
+    let past = Journal::look(&Folder::open(&arguments.run)?).await?.unwrap_or_default();
+    if past.ended.is_none() && !past.seats.is_empty() && !arguments.force {
+        return Err(Error::Unended { output: arguments.run.clone(), url: past.by.url });
+    }
+    let mut gone = retention::list(&checkpoints).await?;
+    gone.retain(|one| one.step > target.step);
+    if !arguments.dry_run {
+        // The newest first: wherever it is broken off, what is left is a run that had come so far.
+        for one in gone.iter().rev() {
+            retention::remove(&checkpoints, one.step).await?;
+        }
+    }
+    let text = if arguments.json {
+        let one = |one: &Found| json!({ "step": one.step, "committed": one.committed.is_some(), "bytes": one.bytes() });
+        let removed: Vec<Value> = gone.iter().map(one).collect();
+        printed(&json!({ "dry_run": arguments.dry_run, "removed": removed, "newest": target.step }))
+    } else {
+        rewound(&gone, arguments)
+    };
+    say(out, &text)
+}
+
+fn rewound(gone: &[Found], Rewind { to, dry_run, .. }: &Rewind) -> String {
+    let line = |one: &Found| {
+        let what = one.committed.map_or("never committed".into(), |written| age(written, SystemTime::now()));
+        format!("step {}: {}, {what}\n", one.step, HumanBytes(one.bytes()))
+    };
+    let lines: String = gone.iter().map(line).collect();
+    let (removed, goes) = if *dry_run { ("would be removed", "would go") } else { ("removed", "goes") };
+    lines + &format!("{removed}: {} folders; the run {goes} on from step {to} with --resume\n", gone.len())
+}
