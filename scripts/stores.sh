@@ -40,4 +40,4 @@ export PYTHONPATH="$folder" PYTHONDONTWRITEBYTECODE=1
 TANDEM_STORES_PYTHON=$(command -v python3)
 export TANDEM_STORES_PYTHON
 cargo build --workspace --quiet
-cargo test --quiet --package e2e --test s3 -- --ignored
+cargo test --quiet --workspace --test s3 -- --ignored

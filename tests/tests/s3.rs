@@ -7,7 +7,7 @@ use e2e::{
         proxy::{Fault, Proxy},
     },
     program,
-    run::Told,
+    run::{self, Told},
 };
 use object_store::{RetryConfig, aws::AmazonS3Builder, path::Path};
 use proto::{Exit, config::StoreSection};
@@ -15,7 +15,7 @@ use shards::{
     object::Object,
     store::{Folder, Trouble},
 };
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{fs, process::Command, sync::Arc, time::Duration};
 
 const BUCKET: &str = "pairs";
 const SIZE: usize = 18 << 20;
@@ -37,6 +37,10 @@ fn content() -> Vec<u8> {
 impl Place {
     /// A folder of the bucket, as `Folder::open_with` makes it from the environment, which a test can't set.
     fn folder(&self, spec: &StoreSection) -> Folder {
+        self.folder_at("data", spec)
+    }
+
+    fn folder_at(&self, path: &str, spec: &StoreSection) -> Folder {
         let never = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let store = AmazonS3Builder::new()
             .with_bucket_name(BUCKET)
@@ -47,11 +51,15 @@ impl Place {
             .with_retry(never)
             .build()
             .unwrap();
-        Folder::on(Arc::new(store), Path::from("data"), spec)
+        Folder::on(Arc::new(store), Path::from(path), spec)
     }
 
     /// Runs `tandem` with the bucket's server in its environment.
     fn tandem(&self, arguments: &[&str]) -> Told {
+        self.tandem_in(".", arguments)
+    }
+
+    fn tandem_in(&self, folder: &str, arguments: &[&str]) -> Told {
         let mut command = Command::new(program("tandem"));
         let given = [
             ("AWS_ENDPOINT_URL", self.proxy.url()),
@@ -59,7 +67,7 @@ impl Place {
             ("AWS_SECRET_ACCESS_KEY", "secret".into()),
             ("AWS_REGION", "us-east-1".into()),
         ];
-        command.args(arguments).envs(given).output().unwrap().into()
+        command.current_dir(folder).args(arguments).envs(given).output().unwrap().into()
     }
 }
 
@@ -201,5 +209,38 @@ async fn a_store_that_is_gone_ends_in_bounded_time() {
         let error = read.unwrap().unwrap_err();
         assert_eq!((error.trouble, error.exit()), (Trouble::Unreachable, Exit::Unavailable), "{error}");
         assert!(error.to_string().contains("data/a.bin, bytes 0..100: 3 tries in"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs moto: scripts/stores.sh"]
+async fn a_run_that_is_copied_to_a_bucket_goes_on_there_bit_for_bit_over_faults() {
+    let (place, disk) = (place(), run::Place::new());
+    let told = disk.run("whole", &["checkpoint.keep=9"], &[]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let copy = place.folder_at("run", &spec());
+    for folder in ["checkpoints/step-000000008", "ledger", "."] {
+        let below = if folder == "." { copy.clone() } else { copy.below(folder) };
+        let files = fs::read_dir(disk.path(&format!("whole/{folder}"))).unwrap().map(Result::unwrap);
+        for file in files.filter(|file| file.path().is_file()) {
+            let name = file.file_name().into_string().unwrap();
+            below.put(&name, fs::read(file.path()).unwrap()).await.unwrap();
+        }
+    }
+    place.proxy.plan(|number, _| if number % 3 == 1 { Fault::Status(503) } else { Fault::None });
+    let output = format!("s3://{BUCKET}/run");
+    let sets = disk.arguments("whole", &[&format!("run.output={output}")]);
+    let resumed = ["run", "--resume"].into_iter().chain(sets.iter().map(String::as_str));
+    let told = place.tandem_in(&disk.path("."), &resumed.collect::<Vec<_>>());
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let shown = place.tandem(&["checkpoint", "show", "--run", &output, "--step", "12", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let parts = shown["manifest"]["parts"].as_array().unwrap();
+    let digests: Vec<&str> = parts.iter().map(|part| part["sha256"].as_str().unwrap()).collect();
+    assert_eq!(digests.len(), 2);
+    assert_eq!(digests, disk.digests("whole", 12));
+    for verb in [&["checkpoint", "verify", "--all"][..], &["data", "verify-ledger"]] {
+        let told = place.tandem(&[verb, &["--run", &output]].concat());
+        assert_eq!(told.code, Some(0), "{told:?}");
     }
 }
