@@ -18,9 +18,9 @@ use snapshot::Outlook;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 /// What a worker that joins is handed.
 #[derive(Clone, Debug)]

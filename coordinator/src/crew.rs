@@ -28,19 +28,19 @@ impl Crew {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let mut workers = Workers::new(&launch.url, logs)?;
         let wanted = launch.config.run.workers;
-        let slot = |number| Slot::new(number >= wanted, launch.resume);
+        let slot = |number| Slot::new(number >= wanted, launch.lead.resume);
         let mut slots: Vec<Slot> = (0..wanted + spares).map(slot).collect();
         let mut free: Vec<usize> = (0..slots.len()).collect();
-        for seat in launch.adopted.iter().filter(|seat| seat.host == host) {
+        for seat in launch.lead.adopted.iter().filter(|seat| seat.host == host) {
             if !is_worker(seat.pid) {
-                launch.control.decide(|membership, now| {
+                launch.lead.control.decide(|membership, now| {
                     membership.exited(seat.pid, &host, Exit::Lost, "has ended", now);
                 });
                 continue;
             }
             let place = free.iter().position(|slot| slots.get(*slot).is_some_and(|s| s.spare == seat.spare));
             let slot = place.map(|place| free.remove(place)).unwrap_or_else(|| {
-                slots.push(Slot::new(seat.spare, launch.resume));
+                slots.push(Slot::new(seat.spare, launch.lead.resume));
                 slots.len() - 1
             });
             workers.adopt(slot, seat.pid);

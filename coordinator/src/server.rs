@@ -6,17 +6,22 @@ use crate::{
     error::{Error, Result},
     service,
 };
+use futures::Stream;
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, lookup_host},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::{
+    Server,
+    server::{Connected, TcpIncoming},
+};
 
 /// How often a quiet connection is asked whether the other side is there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -51,9 +56,20 @@ pub async fn serve(
     control: Arc<Control>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
+    serve_on(TcpIncoming::from(listener).with_nodelay(Some(true)), control, stop).await
+}
+
+/// Serves on whatever brings connections, such as a simulated network.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_on<T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static>(
+    incoming: impl Stream<Item = std::io::Result<T>>,
+    control: Arc<Control>,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     let broken = |e: &dyn std::fmt::Display| Error::Server(e.to_string());
     let routes = service::routes(control.clone()).await.map_err(|e| broken(&e))?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes)

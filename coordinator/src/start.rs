@@ -25,7 +25,7 @@ use shards::{
 use std::{
     fs,
     hash::{BuildHasher, RandomState},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -41,13 +41,19 @@ pub struct Launch {
     /// The folder of this machine that gets metrics, logs and pictures.
     pub folder: PathBuf,
     /// The run.
-    pub control: Arc<Control>,
-    /// Its decisions.
-    pub journal: Journal,
+    pub lead: Lead,
     /// Where the coordinator will serve.
     pub listener: TcpListener,
     /// The URL that workers are given.
     pub url: String,
+}
+
+/// A run as the one coordinator has it that may decide.
+pub struct Lead {
+    /// The run.
+    pub control: Arc<Control>,
+    /// Its decisions.
+    pub journal: Journal,
     /// The step that it goes on from; 0 when it is fresh.
     pub resume: GlobalStep,
     /// Workers of an earlier coordinator that may still be at work.
@@ -69,8 +75,7 @@ pub enum Start {
 pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let config = settle(resolve(layers)?)?;
     let output = Folder::open(&config.run.output)?;
-    let folder = output.below(checkpoint::FOLDER);
-    let found = committed::newest(&folder).await?;
+    let found = committed::newest(&output.below(checkpoint::FOLDER)).await?;
     let before = Journal::look(&output).await?.unwrap_or_default();
     if !resume {
         check_unused(&config, found.as_ref(), &before)?;
@@ -94,43 +99,52 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         .local_addr()
         .map_err(|source| Error::Listen { address: config.cluster.listen.clone(), source })?;
     let url = format!("http://{address}");
-    let (journal, before) = Journal::open(&output, opening(&config, &url)).await?;
+    let scratch = scratch(&config);
+    let Some(lead) = lead(&output, &config, fingerprint, (&url, &scratch), resume).await? else {
+        return Ok(Start::Done(Box::new(config)));
+    };
+    Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, listener, url })))
+}
+
+/// Takes the lead of a run: opens its journal, and goes on from what is there. None where its last step is committed.
+///
+/// # Errors
+/// Those of the journal and of the checkpoints, and a `folder` that can't be written.
+pub async fn lead(
+    output: &Folder,
+    config: &RunConfig,
+    fingerprint: String,
+    (url, folder): (&str, &Path),
+    resume: bool,
+) -> Result<Option<Lead>> {
+    let (journal, before) = Journal::open(output, opening(config, url)).await?;
+    let checkpoints = output.below(checkpoint::FOLDER);
     // Whoever had the journal open may have committed one meanwhile, and commits none from now on.
     if let Some(decided) = before.committed.filter(|_| resume) {
-        checkpoints::complete(&folder, (decided.generation, decided.step)).await?;
+        checkpoints::complete(&checkpoints, (decided.generation, decided.step)).await?;
     }
-    let found = committed::newest(&folder).await?;
-    kept::check_same_run(found.as_ref(), &config)?;
+    let found = committed::newest(&checkpoints).await?;
+    kept::check_same_run(found.as_ref(), config)?;
     let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
     if from.0 >= config.optimizer.steps {
         let reason = format!("all {} steps are done", config.optimizer.steps);
         journal.append(Event::Ended(End::new(Exit::Done, reason))).await?;
-        return Ok(Start::Done(Box::new(config)));
+        return Ok(None);
     }
-    let past = adopt(before, journal.epoch(), found.as_ref(), &config);
-    let folder = scratch(&config);
+    let past = adopt(before, journal.epoch(), found.as_ref(), config);
     // A generation that goes on does no step again.
     let again = past.seats.is_empty().then_some(from);
-    let recorder = open_folder(&folder, &config, past.generation.next(), again, &url)?;
+    let recorder = open_folder(folder, config, past.generation.next(), again, url)?;
     let identity =
         Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint.clone() };
     let adopted = past.seats.clone();
     let control = Control::new(
-        handout(&config),
-        Membership::new(spec(&config, fingerprint), past, Duration::ZERO),
-        Checkpoints::new(&output, identity, &config.checkpoint),
+        handout(config),
+        Membership::new(spec(config, fingerprint), past, Duration::ZERO),
+        Checkpoints::new(output, identity, &config.checkpoint),
         recorder,
     );
-    Ok(Start::Ready(Box::new(Launch {
-        config,
-        folder,
-        control: Arc::new(control),
-        journal,
-        listener,
-        url,
-        resume: from,
-        adopted,
-    })))
+    Ok(Some(Lead { control: Arc::new(control), journal, resume: from, adopted }))
 }
 
 /// Whether a run has workers, as far as its journal knows.
@@ -268,7 +282,7 @@ async fn check_weights(config: &RunConfig) -> Result<()> {
 }
 
 fn open_folder(
-    folder: &PathBuf,
+    folder: &Path,
     config: &RunConfig,
     generation: Generation,
     resume: Option<GlobalStep>,
@@ -278,10 +292,10 @@ fn open_folder(
         let path = folder.join(name);
         fs::write(&path, text).map_err(|source| Error::Write { path, source })
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
     write("config.toml", &config::annotated(config))?;
     write(URL, url)?;
-    Ok(Recorder::open(folder.clone(), generation, resume)?)
+    Ok(Recorder::open(folder.into(), generation, resume)?)
 }
 
 fn handout(config: &RunConfig) -> Handout {

@@ -51,10 +51,10 @@ impl Session {
     ///
     /// # Errors
     /// A coordinator that can't be reached, that refuses, or whose configuration did not arrive whole.
-    pub fn join(runtime: &Handle, arguments: &Train) -> Result<Self> {
+    pub async fn join(arguments: &Train) -> Result<Self> {
         let url = arguments.coordinator.as_deref().unwrap_or_default();
         let patience = Duration::try_from_secs_f64(arguments.connect_timeout).unwrap_or(Duration::MAX);
-        let link = Arc::new(runtime.block_on(Link::connect(url, patience))?);
+        let link = Link::connect(url, patience, |endpoint| Box::pin(async move { endpoint.connect().await }));
         let request = v1::JoinRequest {
             protocol: PROTOCOL_VERSION,
             host: gethostname::gethostname().to_string_lossy().into_owned(),
@@ -63,14 +63,21 @@ impl Session {
             weight: arguments.weight,
             slot: None,
         };
-        let joined = enrol(runtime, &link, &request, patience)?;
+        let session = Self::join_over(link.await?, request, patience).await?;
+        session.link.follow(Folder::open(&session.config.run.output)?);
+        Ok(session)
+    }
+
+    /// Joins over a link.
+    async fn join_over(link: Link, request: v1::JoinRequest, patience: Duration) -> Result<Self> {
+        let link = Arc::new(link);
+        let joined = enrol(&link, &request, patience).await?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
-        link.follow(Folder::open(&config.run.output)?);
         let standing = Arc::new(Standing::default());
-        let (orders, heart) = start(runtime, &link, &standing, &joined, &config);
+        let (orders, heart) = start(&link, &standing, &joined, &config);
         tracing::info!("joined run {} as worker {}", joined.run, joined.member);
         Ok(Self {
-            runtime: runtime.clone(),
+            runtime: Handle::current(),
             link,
             request: v1::JoinRequest { slot: Some(joined.slot), ..request },
             config,
@@ -82,22 +89,20 @@ impl Session {
     }
 
     /// Joins again, after a coordinator that does not know this worker: what it holds is still worth as much.
-    fn rejoin(&mut self) -> Result<()> {
+    async fn rejoin(&mut self) -> Result<()> {
         self.heart.abort();
         // Who refuses may be a coordinator that another one has succeeded, and that does not know it yet.
-        self.runtime.block_on(async {
-            self.link.search().await;
-            sleep(AGAIN).await;
-        });
+        self.link.search().await;
+        sleep(AGAIN).await;
         let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
-        let joined = enrol(&self.runtime, &self.link, &self.request, patience)?;
+        let joined = enrol(&self.link, &self.request, patience).await?;
         let config = RunConfig::from_wire(&joined.config, &joined.config_hash)?;
         if config.hash() != self.config.hash() {
             let reason =
                 format!("the coordinator serves run {} with another configuration now", config.run.name);
             return Err(Error::Over { reason, exit: Exit::Lost });
         }
-        (self.orders, self.heart) = start(&self.runtime, &self.link, &self.standing, &joined, &config);
+        (self.orders, self.heart) = start(&self.link, &self.standing, &joined, &config);
         tracing::info!("joined again, as worker {}", joined.member);
         Ok(())
     }
@@ -141,17 +146,17 @@ impl Session {
     ///
     /// # Errors
     /// A run that ends, or goes on without this worker.
-    pub fn assignment(&mut self) -> Result<v1::Assignment> {
+    pub async fn assignment(&mut self) -> Result<v1::Assignment> {
         let last = self.standing.generation();
         loop {
             let seat = |orders: &Orders| orders.seat.clone().filter(|seat| seat.generation > last);
             let ready = |orders: &Orders| orders.end.is_some() || seat(orders).is_some();
-            let orders = self.runtime.block_on(self.orders.wait_for(ready)).map(|orders| orders.clone());
+            let orders = self.orders.wait_for(ready).await.map(|orders| orders.clone());
             let orders = orders.map_err(|_| Error::System("the heartbeats ended".into()))?;
             match (&orders.end, seat(&orders)) {
                 (Some(End::Refused(reason)), _) => {
                     tracing::warn!("{reason}");
-                    self.rejoin()?;
+                    self.rejoin().await?;
                 }
                 (Some(end), _) => return Err(end.error()),
                 (None, Some(seat)) => {
@@ -235,7 +240,7 @@ impl Session {
     }
 
     /// Says goodbye, with the reason if there is one, and ends the heartbeats.
-    pub fn leave(self, end: &Result<()>) {
+    pub async fn leave(self, end: &Result<()>) {
         self.heart.abort();
         let finished = matches!(end, Ok(()) | Err(Error::Stopped(_)));
         let (exit_code, reason) = match end {
@@ -247,7 +252,7 @@ impl Session {
         let mut client = MembershipClient::new(self.link.channel());
         let mut request = tonic::Request::new(request);
         request.set_timeout(CALL);
-        if let Err(status) = self.runtime.block_on(client.leave(request)) {
+        if let Err(status) = client.leave(request).await {
             tracing::info!("the coordinator did not hear that this worker goes: {}", status.message());
         }
     }
@@ -260,17 +265,12 @@ impl Drop for Session {
 }
 
 /// Joins, as soon as a coordinator answers: a tunnel in between takes a connection also while there is none.
-fn enrol(
-    runtime: &Handle,
-    link: &Arc<Link>,
-    request: &v1::JoinRequest,
-    patience: Duration,
-) -> Result<v1::JoinReply> {
+async fn enrol(link: &Arc<Link>, request: &v1::JoinRequest, patience: Duration) -> Result<v1::JoinReply> {
     let call = || {
         let (link, request) = (link.clone(), request.clone());
         async move { ask(&link, &request).await }
     };
-    runtime.block_on(link.insist(patience, call)).map_err(refused)
+    link.insist(patience, call).await.map_err(refused)
 }
 
 async fn ask(link: &Link, request: &v1::JoinRequest) -> std::result::Result<v1::JoinReply, Status> {
@@ -280,7 +280,6 @@ async fn ask(link: &Link, request: &v1::JoinRequest) -> std::result::Result<v1::
 }
 
 fn start(
-    runtime: &Handle,
     link: &Arc<Link>,
     standing: &Arc<Standing>,
     joined: &v1::JoinReply,
@@ -291,7 +290,7 @@ fn start(
     let every = Duration::from_millis(joined.heartbeat_ms.max(10).into());
     let orphan_after = Duration::from_secs_f64(config.cluster.orphan_after);
     let heart = Heart::new(link.clone(), standing.clone(), publish, every, orphan_after);
-    (orders, runtime.spawn(heart.beat()))
+    (orders, tokio::spawn(heart.beat()))
 }
 
 /// Whether a call may succeed when it is tried again.

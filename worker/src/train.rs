@@ -23,10 +23,10 @@ use tch::Tensor;
 pub fn work(arguments: &Train) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Error::System(format!("starting threads: {e}")))?;
-    let mut session = Session::join(runtime.handle(), arguments)?;
+    let mut session = runtime.block_on(Session::join(arguments))?;
     session.drain_on_signal();
     let done = live(&mut session, arguments.interface.as_deref());
-    session.leave(&done);
+    runtime.block_on(session.leave(&done));
     match done {
         Err(Error::Over { exit: proto::Exit::Done, reason }) => {
             tracing::info!("{reason}");
@@ -55,7 +55,8 @@ fn live(session: &mut Session, interface: Option<&str>) -> Result<()> {
     let mut broken = false;
     loop {
         session.wait(holding.held(), broken);
-        let seat = Seat::new(&session.assignment()?, &warm.config);
+        let runtime = session.runtime().clone();
+        let seat = Seat::new(&runtime.block_on(session.assignment())?, &warm.config);
         let end;
         (holding, end) = take(session, &mut warm, &seat, holding, &mut unreported, interface)?;
         broken = match end {

@@ -9,7 +9,7 @@ use crate::{
     journal::JournalError,
     membership::Verdict,
     record, server,
-    start::{Launch, Start, URL, start},
+    start::{Launch, Lead, Start, URL, start},
     summary,
 };
 use proto::{Exit, Generation, RunConfig, checkpoint};
@@ -97,7 +97,7 @@ fn log_to(logs: &Path) -> Result<()> {
 /// Serves the run until its verdict, and tells how it ended.
 async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -> Result<()> {
     let begin = Instant::now();
-    let Launch { config, folder, control, journal, listener, url, resume, adopted: _ } = launch;
+    let Launch { config, folder, lead: Lead { control, journal, resume, .. }, listener, url } = launch;
     let (stop, stopped) = oneshot::channel::<()>();
     let served = control.clone();
     let mut server = tokio::spawn(async move {

@@ -8,9 +8,9 @@ use proto::v1::{self, directive::Kind, membership_client::MembershipClient};
 use proto::{Exit, Generation};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Silence after which the coordinator is looked for elsewhere.

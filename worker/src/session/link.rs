@@ -5,17 +5,23 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use shards::store::Folder;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::Status;
+use tonic::codegen::BoxFuture;
 use tonic::transport::{Channel, Endpoint};
 
 /// The folder below a run's output in which coordinators write their decisions.
 const JOURNAL: &str = "journal";
 
+/// How a connection is made: a network of the tests is a simulated one.
+pub(super) type Dial = fn(Endpoint) -> BoxFuture<Channel, tonic::transport::Error>;
+
 /// A channel that may be replaced when the coordinator has moved.
 pub(crate) struct Link {
     current: Mutex<(String, Channel)>,
     output: OnceLock<Folder>,
+    dial: Dial,
 }
 
 /// What a worker reads of the newest entry of the journal.
@@ -36,7 +42,7 @@ struct By {
 
 impl Link {
     /// Connects to the coordinator at `url`, trying for `patience`.
-    pub(super) async fn connect(url: &str, patience: Duration) -> Result<Self> {
+    pub(super) async fn connect(url: &str, patience: Duration, dial: Dial) -> Result<Self> {
         let start = Instant::now();
         let unreachable = |reason: String| Error::Unreachable {
             url: url.into(),
@@ -45,9 +51,10 @@ impl Link {
         };
         let endpoint = endpoint(url).map_err(|error| unreachable(error.to_string()))?;
         loop {
-            match endpoint.connect().await {
+            match dial(endpoint.clone()).await {
                 Ok(channel) => {
-                    return Ok(Self { current: Mutex::new((url.into(), channel)), output: OnceLock::new() });
+                    let current = Mutex::new((url.into(), channel));
+                    return Ok(Self { current, output: OnceLock::new(), dial });
                 }
                 Err(_) if start.elapsed() < patience => tokio::time::sleep(AGAIN).await,
                 Err(error) => return Err(unreachable(innermost(&error))),
@@ -77,7 +84,7 @@ impl Link {
             return;
         }
         if let Ok(endpoint) = endpoint(&url)
-            && let Ok(channel) = endpoint.connect().await
+            && let Ok(channel) = (self.dial)(endpoint).await
         {
             tracing::info!("the coordinator is at {url} now");
             *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (url, channel);

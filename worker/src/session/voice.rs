@@ -6,7 +6,8 @@ use super::{AGAIN, passing, refused};
 use crate::error::Result;
 use proto::v1::{self, membership_client::MembershipClient};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// What became of a part that was reported.

@@ -44,9 +44,9 @@ fn arguments(url: &str) -> Train {
 /// One rank: joins, meets the other, makes the step and compares all that was recorded.
 fn rank(url: &str, kind: Kind) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut session = Session::join(runtime.handle(), &arguments(url)).unwrap();
+    let mut session = runtime.block_on(Session::join(&arguments(url))).unwrap();
     session.wait(Held::default(), false);
-    let assignment = session.assignment().unwrap();
+    let assignment = runtime.block_on(session.assignment()).unwrap();
     let spec = GroupSpec {
         rank: assignment.rank,
         world_size: assignment.world_size,
@@ -94,7 +94,7 @@ fn rank(url: &str, kind: Kind) {
     close("text queue", &text, &after["text_queue"].tr(), bound(kind));
     assert_eq!(trainer.state().queue.counters(), (after["queue_ptr"].int64_value(&[0]), 16));
     trainer.meet().unwrap();
-    session.leave(&Ok(()));
+    runtime.block_on(session.leave(&Ok(())));
 }
 
 #[test]
