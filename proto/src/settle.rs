@@ -30,7 +30,7 @@ pub enum Deed {
 /// What all do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Nobody holds a state: all take that of the newest checkpoint, or begin.
+    /// Nobody holds a state that counts: all take that of the newest checkpoint, or begin.
     Begin,
     /// All take the newest checkpoint's state, but go on after this step, with the leader's ledger.
     RollBack {
@@ -54,11 +54,15 @@ pub enum Plan {
 ///
 /// States of the newest settled generation count; what others hold may be of a branch that was given up. Among them the highest
 /// applied step wins: its vote has ended, so every member of that generation had staged it. If nobody applied a staged step, it is
-/// done again with the same slots.
-pub fn settle(held: &[Held]) -> Plan {
+/// done again with the same slots. What is older than the newest `committed` checkpoint does not count: it is of somebody who was away
+/// for long, while all who went on are gone.
+pub fn settle(held: &[Held], committed: GlobalStep) -> Plan {
     let newest = held.iter().map(|held| (held.settled, held.applied)).max().unwrap_or_default();
     let leader = (0..).zip(held).find(|(_, held)| (held.settled, held.applied) == newest);
     let (Some((leader, _)), (Generation(1..), step)) = (leader, newest) else { return Plan::Begin };
+    if step < committed {
+        return Plan::Begin;
+    }
     if held.get(leader as usize).is_some_and(|held| held.rolls_back) {
         return Plan::RollBack { leader: Rank(leader), step };
     }
@@ -79,7 +83,7 @@ mod tests {
     }
 
     fn settled(all: &[Held]) -> (u32, u64, Vec<Deed>) {
-        match settle(all) {
+        match settle(all, GlobalStep(0)) {
             Plan::Settle { leader, step, deeds } => (leader.0, step.0, deeds),
             other => panic!("{other:?}"),
         }
@@ -87,8 +91,17 @@ mod tests {
 
     #[test]
     fn without_a_state_all_begin() {
-        assert_eq!(settle(&[]), Plan::Begin);
-        assert_eq!(settle(&[held(0, 0, false); 3]), Plan::Begin);
+        for committed in [0, 5].map(GlobalStep) {
+            assert_eq!(settle(&[], committed), Plan::Begin);
+            assert_eq!(settle(&[held(0, 0, false); 3], committed), Plan::Begin);
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_the_newest_checkpoint_does_not_count() {
+        let all = [held(0, 0, false), held(3, 7, true)];
+        assert_eq!(settle(&all, GlobalStep(8)), Plan::Begin);
+        assert!(matches!(settle(&all, GlobalStep(7)), Plan::Settle { leader: Rank(1), .. }));
     }
 
     #[test]
@@ -107,8 +120,11 @@ mod tests {
     fn a_verdict_to_roll_back_binds_who_has_not_heard_it() {
         let told = Held { rolls_back: true, ..held(3, 8, false) };
         let all = [held(3, 7, true), told, held(2, 9, false)];
-        assert_eq!(settle(&all), Plan::RollBack { leader: Rank(1), step: GlobalStep(8) });
-        assert!(matches!(settle(&[told, held(4, 7, false)]), Plan::Settle { leader: Rank(1), .. }));
+        assert_eq!(settle(&all, GlobalStep(4)), Plan::RollBack { leader: Rank(1), step: GlobalStep(8) });
+        assert!(matches!(
+            settle(&[told, held(4, 7, false)], GlobalStep(4)),
+            Plan::Settle { leader: Rank(1), .. }
+        ));
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub fn product_lines<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
         || path.ends_with("tests.rs")
         || path.contains("/tests/")
         || path.contains("/membership/model/")
+        || path.contains("/session/simulation/")
         || ["alone.rs", "toy.rs", "step/choices.rs", "step/drift.rs", "step/passes.rs", "step/worlds.rs"]
             .iter()
             .any(|name| path.ends_with(name))

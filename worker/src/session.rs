@@ -4,6 +4,8 @@
 
 mod heart;
 mod link;
+#[cfg(test)]
+mod simulation;
 mod voice;
 
 pub(crate) use voice::Told;

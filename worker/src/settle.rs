@@ -34,8 +34,11 @@ pub(crate) struct Holding {
     pub(crate) rolls_back: bool,
 }
 
-/// How a state is made where no rank holds one: that of the newest committed checkpoint, or the first.
+/// How a state is made where no rank holds one that counts: that of the newest committed checkpoint, or the first.
 pub(crate) trait Begin {
+    /// The step of that checkpoint; 0 where there is none.
+    fn step(&self) -> GlobalStep;
+
     /// Makes it, in place.
     ///
     /// # Errors
@@ -84,7 +87,7 @@ impl Holding {
     ) -> Result<Option<Outcome>> {
         let mut applied = None;
         let before = self.state.step;
-        match plan(&self.table(group)?) {
+        match plan(&self.table(group)?, first.step()) {
             Plan::Begin => {
                 self.settled = Generation(0);
                 first.begin(&mut self.state, &mut self.ledger)?;

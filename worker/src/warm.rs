@@ -99,6 +99,10 @@ pub(crate) struct First<'a> {
 }
 
 impl Begin for First<'_> {
+    fn step(&self) -> GlobalStep {
+        self.resume
+    }
+
     fn begin(&self, state: &mut State, ledger: &mut Ledger) -> Result<()> {
         let Warm { config, device, output, fingerprint, .. } = self.warm;
         if self.resume.0 == 0 {

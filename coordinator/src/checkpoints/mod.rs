@@ -23,15 +23,13 @@ use shards::{
     store::{Folder, StoreError},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
 /// Steps whose parts may be reported in part at the same time; of more, the oldest are given up.
 const PENDING: usize = 16;
-/// Committed steps that are remembered, for reports that arrive again.
-const REMEMBERED: usize = 64;
 
 /// Why a checkpoint can't be committed, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -100,17 +98,6 @@ pub struct Report {
     pub ledger: Option<Part>,
 }
 
-/// What the report of a part comes to.
-#[derive(Clone, Debug)]
-pub enum Reported {
-    /// It is of no use, or other parts are not there yet.
-    Partial,
-    /// All parts are there.
-    Whole(Box<Prepared>),
-    /// The step is committed.
-    Committed,
-}
-
 /// A checkpoint that lacks nothing but its marker.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -130,7 +117,6 @@ struct Progress {
     /// Of what is pending.
     generation: Generation,
     pending: BTreeMap<GlobalStep, Pending>,
-    committed: BTreeSet<GlobalStep>,
 }
 
 impl Prepared {
@@ -156,16 +142,13 @@ impl Checkpoints {
         Self { folder, ledger, identity, retention: Retention::of(spec), progress: Mutex::default() }
     }
 
-    /// Takes a report; the one that completes the step writes its manifest. A repeated report is answered alike, and one of a
+    /// Takes a report; the one that completes the step writes its manifest, and so does each that is repeated after it. One of a
     /// generation that is over counts for nothing.
     ///
     /// # Errors
     /// Reports that can't be true, parts that are not in the store with their size, and a store that refuses.
-    pub async fn report(&self, report: Report) -> Result<Reported, CheckpointError> {
+    pub async fn report(&self, report: Report) -> Result<Option<Prepared>, CheckpointError> {
         check(&report)?;
-        if self.progress(|progress| progress.committed.contains(&report.step)) {
-            return Ok(Reported::Committed);
-        }
         self.verify_size(&report, &self.folder.step(report.step), &report.part).await?;
         if let Some(segment) = &report.ledger {
             self.verify_size(&report, &self.ledger, segment).await?;
@@ -173,8 +156,8 @@ impl Checkpoints {
         let key = (report.generation, report.step);
         let whole = self.progress(|progress| progress.take(report).map(|parts| self.manifest(key, parts)));
         match whole {
-            None => Ok(Reported::Partial),
-            Some(manifest) => Ok(Reported::Whole(Box::new(self.prepare(manifest?).await?))),
+            None => Ok(None),
+            Some(manifest) => self.prepare(manifest?).await.map(Some),
         }
     }
 
@@ -250,7 +233,8 @@ impl Checkpoints {
                 return Err(conflict());
             }
         }
-        self.progress(|progress| progress.commit(manifest.step));
+        // Reports of older steps that never became complete are of no use any more.
+        self.progress(|progress| progress.pending.retain(|other, _| *other > manifest.step));
         Ok(())
     }
 
@@ -283,15 +267,6 @@ impl Progress {
         }
         pending.parts.insert(report.rank, report.part);
         (pending.parts.len() == report.parts as usize).then_some(&*pending)
-    }
-
-    fn commit(&mut self, step: GlobalStep) {
-        // Reports of older steps that never became complete are of no use any more.
-        self.pending.retain(|other, _| *other > step);
-        self.committed.insert(step);
-        if self.committed.len() > REMEMBERED {
-            self.committed.pop_first();
-        }
     }
 }
 

@@ -3,14 +3,14 @@
 
 use super::{Control, ReportError, lock};
 use crate::{
-    checkpoints::{CheckpointError, Prepared, Report, Reported},
+    checkpoints::{CheckpointError, Prepared, Report},
     membership::MemberId,
 };
 use proto::{Exit, Generation, GlobalStep, Rank};
 
 impl Control {
-    /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step is
-    /// committed now.
+    /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step, or a
+    /// later one, is committed now.
     ///
     /// # Errors
     /// Who is no member of the current generation; a store that does not take it, which may be tried again; a report that can't
@@ -28,26 +28,26 @@ impl Control {
             answers.retain(|(generation, _), _| *generation == attempt.0);
             answers.insert(attempt, request);
         }
-        match self.checkpoints.report(report).await {
-            Ok(Reported::Partial) => Ok(false),
-            Ok(Reported::Whole(whole)) => {
-                let mut held = lock(&self.prepared);
-                if held.as_ref().is_none_or(|held| held.attempt() <= attempt) {
-                    *held = Some(*whole);
-                    self.turns.send_modify(|turns| *turns += 1);
-                }
-                Ok(false)
-            }
-            Ok(Reported::Committed) => {
-                let request = self.answer(attempt);
-                self.decide(|membership, _| membership.committed(step, request));
-                Ok(true)
-            }
-            Err(error) => {
-                self.fail_on(&error);
-                Err(error.into())
+        let reported = if self.is_past(step) { Ok(None) } else { self.checkpoints.report(report).await };
+        if self.is_past(step) {
+            // Its parts may be gone by now.
+            let request = self.answer(attempt);
+            self.decide(|membership, _| membership.committed(step, request));
+            return Ok(true);
+        }
+        if let Some(whole) = reported.inspect_err(|error| self.fail_on(error))? {
+            let mut held = lock(&self.prepared);
+            if held.as_ref().is_none_or(|held| held.attempt() <= attempt) {
+                *held = Some(whole);
+                self.turns.send_modify(|turns| *turns += 1);
             }
         }
+        Ok(false)
+    }
+
+    /// Whether a checkpoint of this step, or of a later one, is committed.
+    fn is_past(&self, step: GlobalStep) -> bool {
+        self.look(|membership| membership.newest_committed() >= step)
     }
 
     /// The newest request that a checkpoint answers.

@@ -197,7 +197,7 @@ impl Membership {
     fn begins(&self, seats: &[Seat]) -> GlobalStep {
         let members = seats.iter().filter_map(|seat| self.members.get(&seat.member));
         let newest = members.filter(|member| member.holds()).max_by_key(|m| (m.generation, m.applied));
-        newest.map_or(self.committed, |member| member.applied)
+        newest.map_or(self.committed, |member| member.applied.max(self.committed))
     }
 
     /// Whether the generation has to end at its next step boundary, because another membership is waiting.

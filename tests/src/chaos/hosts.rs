@@ -153,12 +153,12 @@ impl Hosts {
         self.link(host, net, &["master", net.name()])
     }
 
-    /// What a host tells its peers comes late, until it is `hasten`ed.
+    /// What a host tells its peers comes late, until it is `hasten`ed; it may be struck twice.
     ///
     /// # Errors
     /// The kernel can't do it.
     pub(super) fn delay(&self, host: Host) -> Outcome<()> {
-        let discipline = ["qdisc", "add", "dev", "data", "root"];
+        let discipline = ["qdisc", "replace", "dev", "data", "root"];
         self.traffic(host, &[&discipline[..], &self.delay].concat())
     }
 
@@ -167,7 +167,7 @@ impl Hosts {
     /// # Errors
     /// As there.
     pub(super) fn hasten(&self, host: Host) -> Outcome<()> {
-        self.traffic(host, &["qdisc", "del", "dev", "data", "root"])
+        self.traffic(host, &["qdisc", "replace", "dev", "data", "root", "pfifo"])
     }
 
     fn traffic(&self, host: Host, arguments: &[&str]) -> Outcome<()> {

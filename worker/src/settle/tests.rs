@@ -23,6 +23,10 @@ fn config() -> RunConfig {
 struct Never;
 
 impl Begin for Never {
+    fn step(&self) -> GlobalStep {
+        GlobalStep(0)
+    }
+
     fn begin(&self, _: &mut State, _: &mut Ledger) -> Result<()> {
         Err(Error::System("there is no checkpoint here".into()))
     }
@@ -35,6 +39,10 @@ struct Saved {
 }
 
 impl Begin for Saved {
+    fn step(&self) -> GlobalStep {
+        self.counters.step
+    }
+
     fn begin(&self, state: &mut State, ledger: &mut Ledger) -> Result<()> {
         let held = self.tensors.lock().unwrap();
         let tensors = held.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect();

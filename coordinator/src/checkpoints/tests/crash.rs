@@ -98,12 +98,13 @@ impl Attempt {
     /// All of it; whether the step is committed.
     async fn write(&self, output: &Folder, checkpoints: &Checkpoints) -> Result<bool, Wrong> {
         let segment = self.segment(output).await?;
-        let mut committed = false;
         for rank in (0..RANKS).rev() {
             let report = self.part(output, rank, (rank == 0).then(|| segment.clone())).await?;
-            committed = take(checkpoints, report).await?;
+            if take(checkpoints, report).await? {
+                return Ok(true);
+            }
         }
-        Ok(committed)
+        Ok(false)
     }
 }
 

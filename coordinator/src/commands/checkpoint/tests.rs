@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     args::{Args, Verb},
-    checkpoints::{Checkpoints, Identity, Report, Reported},
+    checkpoints::{Checkpoints, Identity, Report},
     journal::{End, Event, Journal, Opening, Seat},
 };
 use clap::Parser;
@@ -63,7 +63,7 @@ impl Place {
         self.output.below(FOLDER).step(step).put(&part.name, bytes).await.unwrap();
         let (state, ledger) = (r#"{"filled":3}"#.into(), Some(ledger));
         let report = Report { generation, step, rank: Rank(0), parts: 1, part, state, ledger };
-        let Reported::Whole(prepared) = self.checkpoints.report(report).await.unwrap() else {
+        let Some(prepared) = self.checkpoints.report(report).await.unwrap() else {
             panic!("a part is missing")
         };
         self.checkpoints.commit(&prepared).await.unwrap();

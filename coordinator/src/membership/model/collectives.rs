@@ -53,7 +53,7 @@ impl World {
     /// What the plan says that a rank does to which the leader hands over.
     fn deed(&self, place: usize, rules: &Rules) -> Option<Deed> {
         let (seat, _) = self.seated(place).filter(|(seat, _)| seat.stage == Stage::Hand)?;
-        match self.group(place)?.plan(|table| rules.settle(table)) {
+        match self.group(place)?.plan(|table| rules.settle(table, seat.given.resume)) {
             Plan::Settle { deeds, .. } => deeds.get(seat.given.rank as usize).copied(),
             Plan::Begin | Plan::RollBack { .. } => None,
         }
@@ -126,7 +126,7 @@ impl World {
                     if stage == Stage::Compare { hash(&(&holding.state, &holding.ledger)) } else { rank.sum };
             }
             if stage == Stage::Hand {
-                let leader = match group.plan(|table| rules.settle(table)) {
+                let leader = match group.plan(|table| rules.settle(table, seat.given.resume)) {
                     Plan::Settle { leader, .. } | Plan::RollBack { leader, .. } => Some(leader.0),
                     Plan::Begin => None,
                 };
@@ -146,7 +146,7 @@ impl World {
 
     /// The table is known.
     fn compare_notes(&mut self, place: usize, seat: &Seat, rules: &Rules) -> Result<(), Broken> {
-        let plan = self.group(place).map(|group| group.plan(|table| rules.settle(table)));
+        let plan = self.group(place).map(|group| group.plan(|table| rules.settle(table, seat.given.resume)));
         if plan != Some(Plan::Begin) {
             return self.enter(place, Stage::Hand, rules);
         }
@@ -173,7 +173,10 @@ impl World {
     /// What the leader hands over has come.
     fn receive(&mut self, place: usize, seat: &Seat, rules: &Rules) -> Result<(), Broken> {
         let Some(group) = self.group(place) else { return Ok(()) };
-        let (plan, told) = (group.plan(|table| rules.settle(table)), group.told.clone().unwrap_or_default());
+        let (plan, told) = (
+            group.plan(|table| rules.settle(table, seat.given.resume)),
+            group.told.clone().unwrap_or_default(),
+        );
         match plan {
             Plan::Settle { deeds, .. } => {
                 let deed = deeds.get(seat.given.rank as usize).copied().unwrap_or(Deed::Receive);

@@ -133,11 +133,11 @@ impl Rules {
         }
     }
 
-    fn settle(&self, table: &[Held]) -> Plan {
+    fn settle(&self, table: &[Held], committed: GlobalStep) -> Plan {
         match self.defect {
             Some(Defect::BranchesAreNotToldApart) => {
                 let one = |held: &Held| Held { settled: Generation(held.settled.0.min(1)), ..*held };
-                settle(&table.iter().map(one).collect::<Vec<_>>())
+                settle(&table.iter().map(one).collect::<Vec<_>>(), committed)
             }
             Some(Defect::TheLowestStepWins) => {
                 let lowest = table.iter().filter(|held| held.settled.0 > 0).map(|held| held.applied).min();
@@ -145,16 +145,16 @@ impl Rules {
                     settled: if Some(held.applied) == lowest { held.settled } else { Generation(0) },
                     ..*held
                 };
-                settle(&table.iter().map(low).collect::<Vec<_>>())
+                settle(&table.iter().map(low).collect::<Vec<_>>(), committed)
             }
-            Some(Defect::WhoIsBehindKeeps) => match settle(table) {
+            Some(Defect::WhoIsBehindKeeps) => match settle(table, committed) {
                 Plan::Settle { leader, step, mut deeds } => {
                     deeds.iter_mut().filter(|deed| **deed == Deed::Apply).for_each(|deed| *deed = Deed::Keep);
                     Plan::Settle { leader, step, deeds }
                 }
                 other => other,
             },
-            _ => settle(table),
+            _ => settle(table, committed),
         }
     }
 }
