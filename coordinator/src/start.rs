@@ -192,6 +192,7 @@ fn adopt(
         epoch,
         generation: before.generation.max(generation),
         committed: step,
+        committed_by: generation,
         answered,
         ..Past::default()
     };

@@ -54,13 +54,13 @@ pub enum Plan {
 ///
 /// States of the newest settled generation count; what others hold may be of a branch that was given up. Among them the highest
 /// applied step wins: its vote has ended, so every member of that generation had staged it. If nobody applied a staged step, it is
-/// done again with the same slots. What is older than the newest `committed` checkpoint does not count: it is of somebody who was away
-/// for long, while all who went on are gone.
-pub fn settle(held: &[Held], committed: GlobalStep) -> Plan {
+/// done again with the same slots. The newest `committed` checkpoint, given by the generation that wrote it and its step, counts like a
+/// state: what is older is of somebody who was away for long, while all who went on are gone.
+pub fn settle(held: &[Held], committed: (Generation, GlobalStep)) -> Plan {
     let newest = held.iter().map(|held| (held.settled, held.applied)).max().unwrap_or_default();
     let leader = (0..).zip(held).find(|(_, held)| (held.settled, held.applied) == newest);
     let (Some((leader, _)), (Generation(1..), step)) = (leader, newest) else { return Plan::Begin };
-    if step < committed {
+    if newest < committed {
         return Plan::Begin;
     }
     if held.get(leader as usize).is_some_and(|held| held.rolls_back) {
@@ -78,12 +78,15 @@ pub fn settle(held: &[Held], committed: GlobalStep) -> Plan {
 mod tests {
     use super::*;
 
+    /// Nothing is committed.
+    const NONE: (Generation, GlobalStep) = (Generation(0), GlobalStep(0));
+
     fn held(settled: u64, applied: u64, staged: bool) -> Held {
         Held { settled: Generation(settled), applied: GlobalStep(applied), staged, rolls_back: false }
     }
 
     fn settled(all: &[Held]) -> (u32, u64, Vec<Deed>) {
-        match settle(all, GlobalStep(0)) {
+        match settle(all, NONE) {
             Plan::Settle { leader, step, deeds } => (leader.0, step.0, deeds),
             other => panic!("{other:?}"),
         }
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn without_a_state_all_begin() {
-        for committed in [0, 5].map(GlobalStep) {
+        for committed in [NONE, (Generation(1), GlobalStep(5))] {
             assert_eq!(settle(&[], committed), Plan::Begin);
             assert_eq!(settle(&[held(0, 0, false); 3], committed), Plan::Begin);
         }
@@ -100,8 +103,10 @@ mod tests {
     #[test]
     fn what_is_older_than_the_newest_checkpoint_does_not_count() {
         let all = [held(0, 0, false), held(3, 7, true)];
-        assert_eq!(settle(&all, GlobalStep(8)), Plan::Begin);
-        assert!(matches!(settle(&all, GlobalStep(7)), Plan::Settle { leader: Rank(1), .. }));
+        for (generation, step, begins) in [(3, 8, true), (4, 1, true), (3, 7, false), (2, 8, false)] {
+            let plan = settle(&all, (Generation(generation), GlobalStep(step)));
+            assert_eq!(plan == Plan::Begin, begins, "{generation}, {step}: {plan:?}");
+        }
     }
 
     #[test]
@@ -120,11 +125,11 @@ mod tests {
     fn a_verdict_to_roll_back_binds_who_has_not_heard_it() {
         let told = Held { rolls_back: true, ..held(3, 8, false) };
         let all = [held(3, 7, true), told, held(2, 9, false)];
-        assert_eq!(settle(&all, GlobalStep(4)), Plan::RollBack { leader: Rank(1), step: GlobalStep(8) });
-        assert!(matches!(
-            settle(&[told, held(4, 7, false)], GlobalStep(4)),
-            Plan::Settle { leader: Rank(1), .. }
-        ));
+        assert_eq!(
+            settle(&all, (Generation(3), GlobalStep(4))),
+            Plan::RollBack { leader: Rank(1), step: GlobalStep(8) }
+        );
+        assert!(matches!(settle(&[told, held(4, 7, false)], NONE), Plan::Settle { leader: Rank(1), .. }));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Seat {
     pub(crate) counts: Vec<i64>,
     /// The newest committed checkpoint when the generation began; 0 for none.
     pub(crate) resume: GlobalStep,
+    /// The generation that wrote that checkpoint.
+    resume_by: Generation,
     /// Fingerprint of the dataset that the coordinator means.
     dataset: String,
     /// Threads of the tensor kernels.
@@ -56,6 +58,7 @@ impl Seat {
             lanes: first..first + own,
             counts: lanes.iter().map(|lanes| i64::from(*lanes) * per_lane).collect(),
             resume: GlobalStep(assignment.resume_step),
+            resume_by: Generation(assignment.resume_generation),
             dataset: assignment.manifest_fingerprint.clone(),
             threads: device::threads(&config.run, assignment.local_world_size),
         }
@@ -158,7 +161,7 @@ pub(crate) fn sit(
 ) -> Result<Place> {
     warm.check(&seat.dataset)?;
     let mut group = seat.meet(session, warm, interface)?;
-    let first = warm.first(session.runtime(), seat.resume);
+    let first = warm.first(session.runtime(), (seat.resume_by, seat.resume));
     let steps = warm.steps_per_epoch;
     let applied = holding.settle(&warm.config, steps, seat.generation, &first, &mut group)?;
     let loader = seat.load(warm, holding.state.step)?;

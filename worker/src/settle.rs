@@ -36,8 +36,8 @@ pub(crate) struct Holding {
 
 /// How a state is made where no rank holds one that counts: that of the newest committed checkpoint, or the first.
 pub(crate) trait Begin {
-    /// The step of that checkpoint; 0 where there is none.
-    fn step(&self) -> GlobalStep;
+    /// The generation that wrote that checkpoint, and its step; 0 where there is none.
+    fn committed(&self) -> (Generation, GlobalStep);
 
     /// Makes it, in place.
     ///
@@ -87,7 +87,7 @@ impl Holding {
     ) -> Result<Option<Outcome>> {
         let mut applied = None;
         let before = self.state.step;
-        match plan(&self.table(group)?, first.step()) {
+        match plan(&self.table(group)?, first.committed()) {
             Plan::Begin => {
                 self.settled = Generation(0);
                 first.begin(&mut self.state, &mut self.ledger)?;

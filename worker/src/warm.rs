@@ -85,8 +85,12 @@ impl Warm {
     }
 
     /// How a state is made where no rank holds one.
-    pub(crate) fn first<'a>(&'a self, runtime: &'a Handle, resume: GlobalStep) -> First<'a> {
-        First { warm: self, runtime, resume }
+    pub(crate) fn first<'a>(
+        &'a self,
+        runtime: &'a Handle,
+        (by, resume): (Generation, GlobalStep),
+    ) -> First<'a> {
+        First { warm: self, runtime, resume, by }
     }
 }
 
@@ -96,11 +100,13 @@ pub(crate) struct First<'a> {
     runtime: &'a Handle,
     /// The checkpoint's step; 0 for none.
     resume: GlobalStep,
+    /// The generation that wrote it.
+    by: Generation,
 }
 
 impl Begin for First<'_> {
-    fn step(&self) -> GlobalStep {
-        self.resume
+    fn committed(&self) -> (Generation, GlobalStep) {
+        (self.by, self.resume)
     }
 
     fn begin(&self, state: &mut State, ledger: &mut Ledger) -> Result<()> {

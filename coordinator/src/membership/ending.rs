@@ -31,10 +31,12 @@ impl Membership {
         Ok(before.is_none())
     }
 
-    /// A checkpoint was committed, which answers the requests up to `request`; says whether the step is news.
+    /// A checkpoint of this generation was committed, which answers the requests up to `request`; says whether the step is news.
     pub fn committed(&mut self, step: GlobalStep, request: u64) -> bool {
         let news = step > self.committed;
-        self.committed = self.committed.max(step);
+        if news {
+            (self.committed, self.committed_by) = (step, self.generation);
+        }
         self.answered = self.answered.max(request);
         news
     }

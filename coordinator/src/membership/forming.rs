@@ -175,7 +175,7 @@ impl Membership {
         if self.verdict.is_some() {
             return false;
         }
-        self.begun = (self.committed, self.answered);
+        self.begun = ((self.committed_by, self.committed), self.answered);
         self.applied = step;
         (self.generation, self.seats, self.stage) = (generation, seats, Stage::Together);
         self.finished = BTreeSet::new();
@@ -196,8 +196,9 @@ impl Membership {
     /// The step with which these members begin: the newest that one of them holds, or that of the newest checkpoint.
     fn begins(&self, seats: &[Seat]) -> GlobalStep {
         let members = seats.iter().filter_map(|seat| self.members.get(&seat.member));
-        let newest = members.filter(|member| member.holds()).max_by_key(|m| (m.generation, m.applied));
-        newest.map_or(self.committed, |member| member.applied.max(self.committed))
+        let held = members.filter(|member| member.holds()).map(|member| (member.generation, member.applied));
+        // As `proto::settle` decides, as far as it is known here.
+        held.max().unwrap_or_default().max((self.committed_by, self.committed)).1
     }
 
     /// Whether the generation has to end at its next step boundary, because another membership is waiting.

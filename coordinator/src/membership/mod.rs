@@ -53,7 +53,7 @@ pub struct Membership {
     /// The newest step that they have applied.
     applied: GlobalStep,
     /// The checkpoint and the answered request with which it began.
-    begun: (GlobalStep, u64),
+    begun: ((Generation, GlobalStep), u64),
     /// Why it ended.
     why: Vec<String>,
     /// When a run that had workers goes on with fewer; none before its first generation.
@@ -62,6 +62,7 @@ pub struct Membership {
     request: u64,
     answered: u64,
     committed: GlobalStep,
+    committed_by: Generation,
     stop: Option<v1::Stop>,
     /// This coordinator was asked for the stop, and not an earlier one.
     asked: bool,
@@ -88,13 +89,14 @@ impl Membership {
             seats: past.seats,
             finished: BTreeSet::new(),
             applied: past.committed,
-            begun: (past.committed, past.answered),
+            begun: ((past.committed_by, past.committed), past.answered),
             why: Vec::new(),
             deadline: None,
             proposal: None,
             request: past.answered,
             answered: past.answered,
             committed: past.committed,
+            committed_by: past.committed_by,
             stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
             asked: false,
             verdict: None,

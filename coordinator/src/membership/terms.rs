@@ -38,6 +38,8 @@ pub struct Past {
     pub seats: Vec<Seat>,
     /// The newest committed checkpoint; 0 for none.
     pub committed: GlobalStep,
+    /// The generation that wrote it.
+    pub committed_by: Generation,
     /// The newest request for a checkpoint that a committed one has answered.
     pub answered: u64,
     /// Those of the members that were told to go.

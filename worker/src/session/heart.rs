@@ -153,7 +153,7 @@ impl Heart {
                 }
                 Err(status) if passing(&status) && heard.elapsed() < self.orphan_after => {
                     if heard.elapsed() > ELSEWHERE && searched.elapsed() > ELSEWHERE {
-                        self.link.search().await;
+                        let _ = timeout(self.patience(), self.link.search()).await;
                         searched = Instant::now();
                     }
                     tokio::time::sleep(AGAIN.min(self.every)).await;
@@ -177,12 +177,17 @@ impl Heart {
     async fn attend(&self) -> Option<Streaming<v1::Directive>> {
         let mut client = MembershipClient::new(self.link.channel());
         let attended = client.attend(v1::AttendRequest { member: self.standing.member() });
-        timeout(CALL, attended).await.ok()?.ok().map(Response::into_inner)
+        timeout(self.patience(), attended).await.ok()?.ok().map(Response::into_inner)
+    }
+
+    /// How long a coordinator may take to answer before it is looked for elsewhere: its machine may be gone without a word.
+    fn patience(&self) -> Duration {
+        (self.every * 4).clamp(ELSEWHERE, CALL)
     }
 
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
         let mut request = Request::new(self.standing.told().clone());
-        request.set_timeout((self.every * 4).clamp(ELSEWHERE, CALL));
+        request.set_timeout(self.patience());
         MembershipClient::new(self.link.channel()).heartbeat(request).await.map(Response::into_inner)
     }
 

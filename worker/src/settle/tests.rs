@@ -23,8 +23,8 @@ fn config() -> RunConfig {
 struct Never;
 
 impl Begin for Never {
-    fn step(&self) -> GlobalStep {
-        GlobalStep(0)
+    fn committed(&self) -> (Generation, GlobalStep) {
+        (Generation(0), GlobalStep(0))
     }
 
     fn begin(&self, _: &mut State, _: &mut Ledger) -> Result<()> {
@@ -39,8 +39,8 @@ struct Saved {
 }
 
 impl Begin for Saved {
-    fn step(&self) -> GlobalStep {
-        self.counters.step
+    fn committed(&self) -> (Generation, GlobalStep) {
+        (Generation(1), self.counters.step)
     }
 
     fn begin(&self, state: &mut State, ledger: &mut Ledger) -> Result<()> {

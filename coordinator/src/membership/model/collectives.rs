@@ -150,7 +150,7 @@ impl World {
         if plan != Some(Plan::Begin) {
             return self.enter(place, Stage::Hand, rules);
         }
-        let first = self.checkpoint(seat.given.resume)?;
+        let first = self.checkpoint(seat.given.resume.1)?;
         self.workers[place].change(|worker| {
             let holding = &mut worker.holding;
             holding.settled = Generation(0);
@@ -183,7 +183,7 @@ impl World {
                 self.workers[place].change(|worker| worker.take(deed, &told, true, rules));
             }
             Plan::RollBack { step, .. } => {
-                let first = self.checkpoint(seat.given.resume)?;
+                let first = self.checkpoint(seat.given.resume.1)?;
                 if !told.state.starts_with(&first.state) || told.applied() != step {
                     return Err(format!(
                         "the checkpoint of step {} is not of the run that goes back to it",
@@ -222,9 +222,9 @@ impl World {
             let holding = &mut worker.holding;
             (holding.rolls_back, holding.settled, holding.staged) = (false, generation, None);
             let applied = holding.applied().0;
-            let last = applied == rules.steps && seat.given.resume.0 < applied;
+            let last = applied == rules.steps && seat.given.resume.1.0 < applied;
             let due = |step: u64| step.checked_div(rules.every).unwrap_or(0);
-            if last || due(applied) > due(seat.given.resume.0) {
+            if last || due(applied) > due(seat.given.resume.1.0) {
                 worker.keep(true, last);
             }
         });

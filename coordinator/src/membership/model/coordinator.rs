@@ -23,7 +23,7 @@ pub(super) struct Given {
     pub(super) generation: Generation,
     pub(super) rank: u32,
     pub(super) world: u32,
-    pub(super) resume: GlobalStep,
+    pub(super) resume: (Generation, GlobalStep),
     pub(super) answered: u64,
 }
 
@@ -53,7 +53,7 @@ impl Told {
                 generation: Generation(a.generation),
                 rank: a.rank,
                 world: a.world_size,
-                resume: GlobalStep(a.resume_step),
+                resume: (Generation(a.resume_generation), GlobalStep(a.resume_step)),
                 answered: a.checkpoint_request,
             }),
             Some(Kind::Abort(_) | Kind::Dismiss(_)) => What::Leave,
@@ -220,7 +220,7 @@ pub(super) struct Coordinator {
 
 impl Coordinator {
     /// Opens the journal, by what it then finds. `known` is the newest checkpoint that it knows of.
-    pub(super) fn open(durable: &mut Durable, known: GlobalStep, rules: &Rules) -> Self {
+    pub(super) fn open(durable: &mut Durable, known: (Generation, GlobalStep), rules: &Rules) -> Self {
         durable.epoch += 1;
         let mut generation = durable.generation;
         if rules.has(Defect::ANumberAgain) {
@@ -230,7 +230,8 @@ impl Coordinator {
             epoch: durable.epoch,
             generation,
             seats: durable.seats.clone(),
-            committed: known,
+            committed: known.1,
+            committed_by: known.0,
             answered: durable.answered,
             drained: durable.drained.clone(),
             stop: durable.stop,

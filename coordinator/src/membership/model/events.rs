@@ -230,7 +230,8 @@ impl World {
                 durable.ended = true;
                 return None;
             }
-            Some(Coordinator::open(durable, known, rules))
+            let by = durable.committed.get(&known).map_or(Generation(0), |found| found.generation);
+            Some(Coordinator::open(durable, (by, known), rules))
         });
         let Some(coordinator) = opened else { return Ok(()) };
         let (generation, seats) = (coordinator.membership.generation(), &coordinator.membership.seats);

@@ -133,7 +133,7 @@ impl Rules {
         }
     }
 
-    fn settle(&self, table: &[Held], committed: GlobalStep) -> Plan {
+    fn settle(&self, table: &[Held], committed: (Generation, GlobalStep)) -> Plan {
         match self.defect {
             Some(Defect::BranchesAreNotToldApart) => {
                 let one = |held: &Held| Held { settled: Generation(held.settled.0.min(1)), ..*held };
@@ -245,7 +245,7 @@ impl World {
     /// A coordinator serves, and workers have joined.
     fn first(rules: &Rules) -> Self {
         let mut durable = Durable::default();
-        let coordinator = Coordinator::open(&mut durable, GlobalStep(0), rules);
+        let coordinator = Coordinator::open(&mut durable, (Generation(0), GlobalStep(0)), rules);
         let workers = (1..=rules.workers).map(|pid| Piece::new(Worker::new(pid))).collect();
         let mut world = Self {
             coordinators: BTreeMap::from([(1, Piece::new(coordinator))]),

@@ -17,6 +17,7 @@ fn past() -> Past {
         generation: Generation(5),
         seats,
         committed: GlobalStep(4),
+        committed_by: Generation(5),
         answered: 3,
         ..Past::default()
     }

@@ -244,3 +244,18 @@ fn a_seed_tells_the_same_story_again() {
 fn runs_of_many_more_seeds_end_as_promised() {
     (12..400).for_each(|seed| drop(play(seed)));
 }
+
+#[test]
+#[ignore = "debug"]
+fn debug() {
+    let seed = std::env::var("SEED").unwrap().parse().unwrap();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_env_filter("worker=debug,coordinator=debug,turmoil=info")
+        .init();
+    let mut drill = Drill::new(seed);
+    drill.play();
+    let record = drill.world.record();
+    println!("{}", record.story.join("\n"));
+}

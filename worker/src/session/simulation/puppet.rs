@@ -105,6 +105,10 @@ impl Puppet {
         Ok(true)
     }
 
+    fn resume(&self) -> (Generation, GlobalStep) {
+        (Generation(self.seat.resume_generation), GlobalStep(self.seat.resume_step))
+    }
+
     async fn exchange(&mut self, place: &mut Place, wishes: Wishes) -> Result<Vec<Gift>> {
         let gift = Gift { held: self.held.held(), line: self.held.line.clone(), wishes };
         let exchanged = place.exchange(&mut self.session.orders, gift).await;
@@ -119,7 +123,7 @@ impl Puppet {
         let all = self.exchange(place, Wishes::default()).await?;
         let held: Vec<Held> = all.iter().map(|gift| gift.held).collect();
         let (_, committed) = self.world.newest().await;
-        match settle(&held, GlobalStep(self.seat.resume_step)) {
+        match settle(&held, self.resume()) {
             Plan::Begin => (self.held.line, self.held.staged) = (committed.clone(), None),
             Plan::Settle { leader, deeds, .. } => match deeds[self.seat.rank as usize] {
                 Deed::Keep => self.held.staged = None,
