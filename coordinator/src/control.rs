@@ -17,10 +17,15 @@ use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::watch,
+    task::block_in_place,
+    time::Instant,
+};
 
 /// What a worker that joins is handed.
 #[derive(Clone, Debug)]
@@ -68,7 +73,7 @@ pub struct Control {
     answers: Mutex<BTreeMap<(Generation, GlobalStep), u64>>,
     /// The newest checkpoint of which all parts are there, until it is committed or given up.
     prepared: Mutex<Option<Prepared>>,
-    recorder: Arc<Mutex<Recorder>>,
+    recorder: Mutex<Recorder>,
     /// Since when metrics can't be written.
     failing: Mutex<Option<Instant>>,
     published: watch::Sender<Snapshot>,
@@ -98,7 +103,7 @@ impl Control {
             checkpoints,
             answers: Mutex::default(),
             prepared: Mutex::default(),
-            recorder: Arc::new(Mutex::new(recorder)),
+            recorder: Mutex::new(recorder),
             failing: Mutex::default(),
             published: watch::Sender::new(first),
             turns: watch::Sender::new(0),
@@ -208,20 +213,15 @@ impl Control {
     ///
     /// # Errors
     /// Who is no member of the current generation; files that can't be written, which may be tried again and in the end ends the run.
-    pub async fn report(
+    pub fn report(
         &self,
         member: MemberId,
         generation: Generation,
-        steps: Vec<v1::StepReport>,
-        substitutions: Vec<v1::Substitution>,
+        steps: &[v1::StepReport],
+        substitutions: &[v1::Substitution],
     ) -> Result<(), ReportError> {
         self.look(|membership| membership.rank_of(member, generation))?;
-        let latest = self.blocking(move |recorder| {
-            let mut recorder = lock(recorder);
-            recorder.record(&steps, &substitutions)?;
-            Ok(recorder.latest())
-        });
-        *lock(&self.latest) = latest.await?;
+        *lock(&self.latest) = self.blocking(|recorder| recorder.record(steps, substitutions))?;
         self.decide(|_, _| ());
         Ok(())
     }
@@ -230,13 +230,8 @@ impl Control {
     ///
     /// # Errors
     /// Files that can't be written.
-    pub async fn rewind(&self, generation: Generation, from: GlobalStep) -> Result<(), MetricsError> {
-        let latest = self.blocking(move |recorder| {
-            let mut recorder = lock(recorder);
-            recorder.begin(generation, from)?;
-            Ok(recorder.latest())
-        });
-        let latest = latest.await?;
+    pub fn rewind(&self, generation: Generation, from: GlobalStep) -> Result<(), MetricsError> {
+        let latest = self.blocking(|recorder| recorder.begin(generation, from))?;
         let again = latest.step < lock(&self.latest).step;
         *lock(&self.latest) = latest;
         if again {
@@ -245,14 +240,21 @@ impl Control {
         Ok(())
     }
 
-    /// Runs file work on a thread that may block. What can't be written is asked for again, and ends the run if that does not help.
-    async fn blocking<T: Send + 'static>(
+    /// Writes files, while other tasks leave this thread. What can't be written is asked for again, and ends the run if that does
+    /// not help.
+    fn blocking(
         &self,
-        act: impl FnOnce(&Mutex<Recorder>) -> Result<T, MetricsError> + Send + 'static,
-    ) -> Result<T, MetricsError> {
-        let recorder = self.recorder.clone();
-        let done = spawn_blocking(move || act(&recorder)).await;
-        let done = done.unwrap_or_else(|lost| Err(MetricsError::lost(&lost)));
+        act: impl FnOnce(&mut Recorder) -> Result<(), MetricsError>,
+    ) -> Result<metrics::Latest, MetricsError> {
+        let work = || {
+            let mut recorder = lock(&self.recorder);
+            act(&mut recorder).map(|()| recorder.latest())
+        };
+        let done = match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => block_in_place(work),
+            // A test has its thread to itself.
+            _ => work(),
+        };
         let mut failing = lock(&self.failing);
         match &done {
             Ok(_) => *failing = None,

@@ -102,7 +102,7 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
         };
         let begins = proposal.filter(|_| matches!(event, Event::Generation { .. }));
         if let Some(proposal) = &begins
-            && control.rewind(proposal.generation, proposal.step).await.is_err()
+            && control.rewind(proposal.generation, proposal.step).is_err()
         {
             sleep(AGAIN).await;
             continue;

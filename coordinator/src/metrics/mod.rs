@@ -30,11 +30,6 @@ impl MetricsError {
         let path = path.into();
         move |source| Self { path, source }
     }
-
-    /// The thread that wrote broke off.
-    pub(crate) fn lost(thread: &tokio::task::JoinError) -> Self {
-        Self { path: "metrics".into(), source: io::Error::other(thread.to_string()) }
-    }
 }
 
 /// Writes the metrics of one run.

@@ -93,7 +93,7 @@ impl Membership for Service {
     async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
         let v1::ReportRequest { member: name, generation, steps, substitutions } = request.into_inner();
         let id = member(&name)?;
-        self.control.report(id, Generation(generation), steps, substitutions).await.map_err(not_taken)?;
+        self.control.report(id, Generation(generation), &steps, &substitutions).map_err(not_taken)?;
         Ok(Response::new(v1::ReportReply {}))
     }
 

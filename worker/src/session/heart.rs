@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 /// Silence after which the coordinator is looked for elsewhere.
 const ELSEWHERE: Duration = Duration::from_secs(1);
@@ -186,9 +186,11 @@ impl Heart {
     }
 
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
-        let mut request = Request::new(self.standing.told().clone());
-        request.set_timeout(self.patience());
-        MembershipClient::new(self.link.channel()).heartbeat(request).await.map(Response::into_inner)
+        let mut client = MembershipClient::new(self.link.channel());
+        let told = self.standing.told().clone();
+        // Measured here: the time in which a connection is made is none of the call's.
+        let answer = timeout(self.patience(), client.heartbeat(told)).await;
+        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(Response::into_inner)
     }
 
     /// Publishes what a directive says; why this worker has no part in the run any more, if so.

@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
 use turmoil::{Builder, Sim};
 use world::World;
 
@@ -81,6 +82,7 @@ impl Drill<'_> {
             .simulation_duration(Duration::from_secs(7200))
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(chance.random_range(5..=80)))
+            .tcp_capacity(1 << 16)
             .enable_random_order()
             .build();
         for number in 0..HUBS {
@@ -159,8 +161,8 @@ impl Drill<'_> {
         let some: Vec<String> = self.workers.sample(&mut self.chance, count).cloned().collect();
         let (hub, lasts) =
             (self.world.record().hub, Duration::from_millis(self.chance.random_range(200..9000)));
-        self.world
-            .tell(format!("{fault:?}: {} and others, {count} in all, or hub-{hub}, for {lasts:?}", some[0]));
+        let story = format!("{fault:?}: {} and others, {count} in all, or hub-{hub}, for {lasts:?}", some[0]);
+        self.world.tell_at(self.sim.elapsed(), story);
         let mend = self.sim.elapsed() + lasts;
         match fault {
             Fault::Workers => self.kill(&some),
@@ -235,16 +237,21 @@ fn runs_of_many_workers_end_as_promised() {
     (0..12).for_each(|seed| drop(play(seed)));
 }
 
-/// Only where tokio's own draws can be seeded: see `scripts/simulate.sh`, which also chooses the seeds.
-#[test]
-#[ignore = "scripts/simulate.sh"]
-fn runs_of_these_seeds_end_as_promised_and_replay() {
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_ansi(false).try_init();
-    let given = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    for seed in given("FIRST")..=given("LAST") {
-        let story = play(seed);
-        println!("seed {seed}: {}", story.last().unwrap());
-        assert_eq!(play(seed), story, "seed {seed} tells another story the second time");
+/// Simulated time, for logs.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, into: &mut Writer<'_>) -> std::fmt::Result {
+        write!(into, "{:9.3} s ", turmoil::sim_elapsed().unwrap_or_default().as_secs_f64())
     }
+}
+
+/// For `scripts/simulate.sh`.
+#[test]
+#[ignore = "takes a seed from the environment"]
+fn the_run_of_a_seed_ends_as_promised() {
+    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_timer(Clock);
+    let _ = logs.with_ansi(false).with_target(false).try_init();
+    let seed = std::env::var("SEED").unwrap().parse().unwrap();
+    play(seed).iter().for_each(|line| println!("{line}"));
 }
