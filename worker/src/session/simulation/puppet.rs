@@ -53,12 +53,14 @@ async fn live(world: World, host: String) -> Result<()> {
         puppet.session.wait(puppet.held.held(), broken);
         puppet.seat = puppet.session.assignment().await?;
         broken = match puppet.take().await {
-            Ok(true) => return Ok(puppet.session.leave(&Ok(())).await),
+            Ok(true) => break,
             Ok(false) => false,
             Err(error) if error.passes() => true,
             Err(error) => return Err(error),
         };
     }
+    puppet.session.leave(&Ok(())).await;
+    Ok(())
 }
 
 impl Holding {
