@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    checkpoints::{CheckpointError, Prepared},
+    checkpoints::Prepared,
     control::Control,
     journal::{self, Committed, End, Event, Journal, JournalError},
     membership::{MemberId, Membership, Proposal, Seat},
@@ -125,7 +125,7 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
 
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.
 async fn commit(control: &Control, prepared: &Prepared, request: u64) {
-    while let Err(CheckpointError::Store(error)) = control.commit(prepared, request).await {
+    while let Err(error) = control.commit(prepared, request).await {
         tracing::warn!(
             "the checkpoint's marker can't be written, so nothing is decided until it can: {error}"
         );

@@ -7,6 +7,7 @@ use crate::{
     membership::MemberId,
 };
 use proto::{Exit, Generation, GlobalStep, Rank};
+use shards::committed::CommittedError;
 
 impl Control {
     /// Takes the report of a checkpoint's part, and the newest request that the checkpoint answers; says whether that step, or a
@@ -75,12 +76,15 @@ impl Control {
         held.clone().map(|prepared| (prepared.clone(), self.answer(prepared.attempt())))
     }
 
-    /// Commits a checkpoint that the journal has.
+    /// Commits a checkpoint that the journal has. That it can't because of what lies there ends the run.
     ///
     /// # Errors
-    /// A store that does not take it, which is to be tried again; what else can be wrong also ends the run.
+    /// A store that does not take it, which is to be tried again.
     pub(crate) async fn commit(&self, prepared: &Prepared, request: u64) -> Result<(), CheckpointError> {
-        self.checkpoints.commit(prepared).await.inspect_err(|error| self.fail_on(error))?;
+        if let Err(error) = self.checkpoints.commit(prepared).await {
+            self.fail_on(&error);
+            return if fatal(&error).is_some() { Ok(()) } else { Err(error) };
+        }
         let (_, step) = prepared.attempt();
         if self.decide(|membership, _| membership.committed(step, request)) {
             tracing::info!("checkpoint of step {step} is committed");
@@ -114,7 +118,7 @@ impl Control {
 /// How a run ends whose checkpoint can't be committed; a store that does not answer is asked again by the worker.
 fn fatal(error: &CheckpointError) -> Option<Exit> {
     match error {
-        CheckpointError::Store(_) => None,
+        CheckpointError::Store(_) | CheckpointError::Committed(CommittedError::Store(_)) => None,
         CheckpointError::Conflict { .. } => Some(Exit::Output),
         CheckpointError::Committed(_) => Some(Exit::Data),
         CheckpointError::Report { .. } | CheckpointError::State { .. } => Some(Exit::Internal),
