@@ -93,7 +93,7 @@ pub fn chaos(options: &Options) -> Outcome<Report> {
     eprintln!("the run lies in {}", place.path(""));
     let mut trial = Trial::new(options, &place)?;
     let (struck, mut wrong) = trial.suffer(options)?;
-    wrong.extend(trial.end()?);
+    wrong.extend(trial.end(&struck)?);
     let verdict = judge::judge(&place, OUTPUT, options)?;
     wrong.extend(verdict.wrong.clone());
     let report = Report::new(options, &trial, &struck, verdict, wrong, Path::new(&place.path("")));
@@ -236,11 +236,12 @@ impl Trial {
     }
 
     /// Stops the run in order, and waits until no process is left; says what is wrong.
-    fn end(&mut self) -> Outcome<Vec<String>> {
+    fn end(&mut self, struck: &[Struck]) -> Outcome<Vec<String>> {
         let told = |end: &OwnEnd| {
             format!("{} ended by itself at {:.1} s: {:?}", end.name, end.at.as_secs_f64(), end.code)
         };
-        let mut wrong: Vec<String> = self.fleet.own_ends().iter().map(told).collect();
+        let ends = self.fleet.own_ends().iter().filter(|end| !finds_no_room(struck, end));
+        let mut wrong: Vec<String> = ends.map(told).collect();
         // All are there, so that none comes to a run that is over.
         let begin = Instant::now();
         while !self.fleet.is_complete() && begin.elapsed() < PATIENCE {
@@ -296,6 +297,14 @@ impl Trial {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a coordinator was started on a full disk: it can decide nothing there, and is started until it can.
+fn finds_no_room(struck: &[Struck], end: &OwnEnd) -> bool {
+    let full = |one: &&Struck| one.strike.fault == Fault::DiskFull && one.at <= end.at;
+    let last = struck.iter().rfind(full);
+    let lasts = last.is_some_and(|one| end.at <= one.at + one.strike.lasts + LOOK * 10);
+    end.name == "coordinator" && end.code == Some(74) && lasts
 }
 
 fn stuck(last: Option<&Struck>) -> String {
