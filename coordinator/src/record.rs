@@ -118,7 +118,7 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             Event::Generation { generation, .. } => {
                 control.decide(|membership, now| membership.confirm(generation, now));
             }
-            Event::Opened(_) => {}
+            Event::Opened(_) | Event::Rewound(_) => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     args::Layers,
     checkpoints::{self, Checkpoints, Identity},
     control::{Control, Handout},
-    journal::{self, End, Event, Journal},
+    journal::{self, Committed, End, Event, Journal, Opening},
     membership::{Membership, Past, Seat, Spec},
     metrics::Recorder,
     server,
@@ -24,7 +24,6 @@ use shards::{
 };
 use std::{
     fs,
-    hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -90,7 +89,7 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
     let begun = from.0 > 0 || is_going_on(&before);
     kept::freeze(&output, &manifest, &config, begun).await?;
     kept::freeze_tokenizer(&output, &config, begun).await?;
-    if from.0 >= config.optimizer.steps {
+    if from.0 >= config.optimizer.steps && before.ended.is_some() {
         return Ok(Start::Done(Box::new(config)));
     }
 
@@ -117,19 +116,29 @@ pub async fn lead(
     (url, folder): (&str, &Path),
     resume: bool,
 ) -> Result<Option<Lead>> {
-    let (journal, before) = Journal::open(output, opening(config, url)).await?;
+    let (journal, before) =
+        Journal::open(output, Opening::here(&config.run.name, url, config.hash())).await?;
     let checkpoints = output.below(checkpoint::FOLDER);
     // Whoever had the journal open may have committed one meanwhile, and commits none from now on.
     if let Some(decided) = before.committed.filter(|_| resume) {
         checkpoints::complete(&checkpoints, (decided.generation, decided.step)).await?;
     }
     let found = committed::newest(&checkpoints).await?;
+    if !resume {
+        check_unused(config, found.as_ref(), &before)?;
+    }
     kept::check_same_run(found.as_ref(), config)?;
     let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
     if from.0 >= config.optimizer.steps {
         let reason = format!("all {} steps are done", config.optimizer.steps);
         journal.append(Event::Ended(End::new(Exit::Done, reason))).await?;
         return Ok(None);
+    }
+    if before.committed.is_some_and(|decided| decided.step > from) {
+        // A person has removed what came after, and what is committed from now on has to be news.
+        let newest =
+            |found: &checkpoint::Manifest| Committed { step: from, generation: found.generation, request: 0 };
+        journal.append(Event::Rewound(found.as_ref().map(newest))).await?;
     }
     let past = adopt(before, journal.epoch(), found.as_ref(), config);
     // A generation that goes on does no step again.
@@ -163,19 +172,6 @@ fn check_unused(
         Some(found) => Err(Error::Exists { output, step: found.step }),
         None if is_going_on(before) => Err(Error::GoingOn { output, url: before.by.url.clone() }),
         None => Ok(()),
-    }
-}
-
-fn opening(config: &RunConfig, url: &str) -> journal::Opening {
-    let pid = std::process::id();
-    journal::Opening {
-        run: config.run.name.clone(),
-        url: url.into(),
-        host: gethostname::gethostname().to_string_lossy().into_owned(),
-        pid,
-        config: config.hash(),
-        // Seeded anew in every process.
-        nonce: RandomState::new().hash_one(pid),
     }
 }
 

@@ -203,6 +203,18 @@ impl Place {
         parts.iter().map(|part| part[field].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// The losses that a run reported, step by step.
+    ///
+    /// # Panics
+    /// When a step is missing or there twice.
+    pub fn losses(&self, output: &str) -> Vec<f64> {
+        let lines = self.metrics(output);
+        let steps: Vec<Option<u64>> = lines.iter().map(|line| line["step"].as_u64()).collect();
+        let due: Vec<Option<u64>> = (1..=steps.len() as u64).map(Some).collect();
+        assert_eq!(steps, due, "no step is missing or there twice");
+        lines.iter().map(|line| line["loss"].as_f64().unwrap_or(f64::NAN)).collect()
+    }
+
     /// The lines of a run's `metrics.jsonl`.
     pub fn metrics(&self, output: &str) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(format!("{}/metrics.jsonl", self.path(output))).unwrap_or_default();

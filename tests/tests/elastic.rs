@@ -12,21 +12,13 @@ const EXACT: &str = "model.dropout=0";
 /// The learning rate does not depend on how many steps the run would have.
 const CONSTANT: &str = "optimizer.min_learning_rate=1e-3";
 
-/// The losses that a run reported, step by step: each step once.
-fn losses(place: &Place, output: &str) -> Vec<f64> {
-    let lines = place.metrics(output);
-    let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
-    assert_eq!(steps, (1..=steps.len() as u64).collect::<Vec<_>>(), "no step is missing or there twice");
-    lines.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
-}
-
 /// The run's losses are those of a run that nothing happened to, and its ledger proves that each row was seen once.
 fn assert_undisturbed(place: &Place, output: &str, sets: &[&str]) {
-    let found = losses(place, output);
+    let found = place.losses(output);
     let steps = format!("optimizer.steps={}", found.len());
     let told = place.run("undisturbed", &[sets, &[&steps, "run.workers=1"]].concat(), &[]);
     assert_eq!(told.code, Some(0), "{told:?}");
-    let expected = losses(place, "undisturbed");
+    let expected = place.losses("undisturbed");
     let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs()).fold(0.0, f64::max);
     assert!(apart < 1e-4, "losses are {apart:e} apart");
     let proof = tandem(&["data", "verify-ledger", "--run", &place.path(output)]);
@@ -236,7 +228,7 @@ fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_le
         ];
         let told = place.run(policy, &sets, &[]);
         assert_eq!(told.code, Some(0), "{told:?}");
-        losses(&place, policy);
+        place.losses(policy);
         let proof = tandem(&["data", "verify-ledger", "--json", "--run", &place.path(policy)]);
         let proof: Value = serde_json::from_str(&proof.out).unwrap();
         let (skipped, undone) = (&proof["report"]["skipped"], &proof["report"]["undone"]);

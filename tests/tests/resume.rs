@@ -4,13 +4,6 @@
 use e2e::run::{Place, tandem};
 use std::process::Command;
 
-fn losses(place: &Place, output: &str) -> Vec<f64> {
-    let lines = place.metrics(output);
-    let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
-    assert_eq!(steps, (1..=steps.len() as u64).collect::<Vec<_>>(), "no step is missing or there twice");
-    lines.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
-}
-
 #[test]
 fn a_copy_goes_on_from_any_committed_step_at_any_number_of_workers() {
     let place = Place::new();
@@ -20,7 +13,7 @@ fn a_copy_goes_on_from_any_committed_step_at_any_number_of_workers() {
         assert_eq!(told.code, Some(0), "{output}: {told:?}");
     };
     run("undisturbed", "optimizer.steps=24", &["--workers", "1"]);
-    let expected = losses(&place, "undisturbed");
+    let expected = place.losses("undisturbed");
     assert_eq!(expected.len(), 24);
     run("first", "optimizer.steps=12", &["--workers", "2"]);
     for (output, workers, from) in [("three", "3", "12"), ("one", "1", "8"), ("four", "4", "4")] {
@@ -29,7 +22,7 @@ fn a_copy_goes_on_from_any_committed_step_at_any_number_of_workers() {
         let rewound = tandem(&["checkpoint", "rewind", "--run", &place.path(output), "--to", from]);
         assert_eq!(rewound.code, Some(0), "{rewound:?}");
         run(output, "optimizer.steps=24", &["--resume", "--workers", workers]);
-        let found = losses(&place, output);
+        let found = place.losses(output);
         assert_eq!(found.len(), expected.len());
         let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b.abs()).fold(0.0, f64::max);
         assert!(apart < 1e-4, "{output}: losses are {apart:e} apart");

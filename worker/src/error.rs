@@ -173,9 +173,6 @@ pub enum Error {
         /// How it ended.
         exit: Exit,
     },
-    /// A checkpoint could not be committed.
-    #[error("the coordinator could not commit: {0}")]
-    Unwritten(String),
     /// A local resource that should be there is not.
     #[error("{0}")]
     System(String),
@@ -201,7 +198,7 @@ impl Error {
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Taken(_) | Self::BothAlways => Exit::Usage,
-            Self::Picture(_) | Self::Output { .. } | Self::Unwritten(_) => Exit::Output,
+            Self::Picture(_) | Self::Output { .. } => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
             Self::Pth(_)
             | Self::Anomaly { .. }

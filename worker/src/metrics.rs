@@ -19,6 +19,11 @@ impl Unreported {
         self.0.extend(report);
     }
 
+    /// Forgets all: they are of a branch that was given up.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<v1::StepReport> {
         self.0.iter().cloned().collect()

@@ -15,7 +15,7 @@ use shards::ledger;
 use shards::store::Folder;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -29,10 +29,10 @@ const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// How often a wait looks whether it is still of use.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Something to send.
+/// Something to send; metrics and segments with the branch that they are of.
 enum Message {
-    Steps(Vec<v1::StepReport>, Vec<v1::Substitution>),
-    Segment(Closed),
+    Steps(u64, Vec<v1::StepReport>, Vec<v1::Substitution>),
+    Segment(u64, Closed),
     Part(Box<Share>),
 }
 
@@ -56,6 +56,8 @@ pub(crate) struct Outbox {
     messages: mpsc::UnboundedSender<Message>,
     /// Messages that were sent, and how many of them are done with.
     sent: u64,
+    /// How often this worker has taken a state that does not go on from its own.
+    branch: u64,
     settled: watch::Receiver<u64>,
     sender: JoinHandle<Result<()>>,
     runtime: Handle,
@@ -65,12 +67,36 @@ pub(crate) struct Outbox {
 /// How far the sender is.
 #[derive(Default)]
 struct Done {
-    reported: AtomicU64,
-    ledger: AtomicU64,
+    reached: Mutex<Reached>,
     /// Shares that are not written yet.
     shares: AtomicU64,
     /// The last share that the run was to end with and that became of no use: its generation, and why.
     given_up: Mutex<Option<(Generation, String)>>,
+}
+
+/// What has arrived of a branch.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    branch: u64,
+    safe: Safe,
+}
+
+impl Done {
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_of(&self, branch: u64) -> bool {
+        self.reached().branch == branch
+    }
+
+    /// Takes note of what has arrived, unless it is of a branch that counts no more.
+    fn note(&self, branch: u64, arrived: impl FnOnce(&mut Safe)) {
+        let mut reached = self.reached();
+        if reached.branch == branch {
+            arrived(&mut reached.safe);
+        }
+    }
 }
 
 impl Outbox {
@@ -96,7 +122,7 @@ impl Outbox {
             settle,
         };
         let sender = runtime.spawn(sender.send(inbox));
-        Self { messages, sent: 0, settled, sender, runtime: runtime.clone(), done }
+        Self { messages, sent: 0, branch: 0, settled, sender, runtime: runtime.clone(), done }
     }
 
     /// Metrics of committed steps, and rows that were replaced.
@@ -104,7 +130,7 @@ impl Outbox {
     /// # Errors
     /// What made an earlier message fail.
     pub(crate) fn steps(&mut self, steps: Vec<v1::StepReport>, rows: Vec<v1::Substitution>) -> Result<()> {
-        self.send(Message::Steps(steps, rows))
+        self.send(Message::Steps(self.branch, steps, rows))
     }
 
     /// The next segment of the run's ledger.
@@ -112,7 +138,7 @@ impl Outbox {
     /// # Errors
     /// As [`steps`](Self::steps).
     pub(crate) fn segment(&mut self, segment: Closed) -> Result<()> {
-        self.send(Message::Segment(segment))
+        self.send(Message::Segment(self.branch, segment))
     }
 
     /// This rank's share of a checkpoint.
@@ -131,8 +157,14 @@ impl Outbox {
 
     /// What has arrived.
     pub(crate) fn safe(&self) -> Safe {
-        let step = |counter: &AtomicU64| GlobalStep(counter.load(Ordering::Relaxed));
-        Safe { reported: step(&self.done.reported), ledger: step(&self.done.ledger) }
+        self.done.reached().safe
+    }
+
+    /// This worker has taken a state that does not go on from its own: what has arrived, or is on its way, is of a branch that was
+    /// given up.
+    pub(crate) fn branch_off(&mut self) {
+        self.branch += 1;
+        *self.done.reached() = Reached { branch: self.branch, safe: Safe::default() };
     }
 
     /// Fails if a message has failed.
@@ -189,7 +221,7 @@ struct Sender {
     ledger: Folder,
     section: CheckpointSection,
     /// Segments that the store did not take yet.
-    unwritten: VecDeque<Closed>,
+    unwritten: VecDeque<(u64, Closed)>,
     /// Checkpoints in a row that could not be written.
     failures: u32,
     done: Arc<Done>,
@@ -200,13 +232,13 @@ impl Sender {
     async fn send(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) -> Result<()> {
         while let Some(message) = inbox.recv().await {
             match message {
-                Message::Steps(steps, substitutions) => {
-                    let last = steps.last().map(|report| report.step);
-                    self.voice.report(steps, substitutions).await?;
-                    last.map(|step| self.done.reported.fetch_max(step, Ordering::Relaxed));
+                Message::Steps(branch, steps, substitutions) => {
+                    let last = GlobalStep(steps.last().map_or(0, |report| report.step));
+                    self.voice.report(steps, substitutions, || self.done.is_of(branch)).await?;
+                    self.done.note(branch, |safe| safe.reported = safe.reported.max(last));
                 }
-                Message::Segment(segment) => {
-                    self.unwritten.push_back(segment);
+                Message::Segment(branch, segment) => {
+                    self.unwritten.push_back((branch, segment));
                     if let Err(error) = self.write_segments().await {
                         tracing::warn!("the ledger is kept in memory for now: {error}");
                     }
@@ -232,9 +264,7 @@ impl Sender {
                 return Ok(());
             };
             self.failures += 1;
-            if !matches!(error, Error::Store(_) | Error::Unwritten(_))
-                || self.failures > self.section.failures
-            {
+            if !matches!(error, Error::Store(_)) || self.failures > self.section.failures {
                 return Err(error);
             }
             tracing::warn!(
@@ -250,9 +280,11 @@ impl Sender {
     }
 
     async fn write_segments(&mut self) -> Result<()> {
-        while let Some(Closed { part, to, bytes }) = self.unwritten.front() {
-            self.ledger.put(&part.name, bytes.to_vec()).await?;
-            self.done.ledger.fetch_max(to.0, Ordering::Relaxed);
+        while let Some((branch, Closed { part, to, bytes })) = self.unwritten.front() {
+            if self.done.is_of(*branch) {
+                self.ledger.put(&part.name, bytes.to_vec()).await?;
+                self.done.note(*branch, |safe| safe.ledger = safe.ledger.max(*to));
+            }
             self.unwritten.pop_front();
         }
         Ok(())
@@ -306,5 +338,25 @@ impl Sender {
             sleep(pause).await;
             pause = longest.min(pause * 2);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_of_a_branch_that_was_given_up_counts_no_more() {
+        let done = Done::default();
+        let arrives = |branch: u64, step: u64| {
+            done.note(branch, |safe| safe.reported = GlobalStep(step));
+            let reached = *done.reached();
+            reached.safe.reported.0
+        };
+        assert_eq!(arrives(0, 190), 190);
+        *done.reached() = Reached { branch: 1, safe: Safe::default() };
+        assert_eq!(arrives(0, 191), 0);
+        assert!(done.is_of(1) && !done.is_of(0));
+        assert_eq!(arrives(1, 151), 151);
     }
 }

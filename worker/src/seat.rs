@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::report::Share;
 use crate::session::Session;
-use crate::settle::Holding;
-use crate::step::{Outcome, Trainer};
+use crate::settle::{Holding, Settled};
+use crate::step::Trainer;
 use crate::vote::Ballot;
 use crate::warm::Warm;
 use c10d::{Group, GroupSpec};
@@ -147,8 +147,8 @@ impl Seat {
 pub(crate) struct Place {
     pub(crate) group: Group,
     pub(crate) loader: Loader,
-    /// A staged step that was applied when the generation began.
-    pub(crate) applied: Option<Outcome>,
+    /// What the state is that the generation began with.
+    pub(crate) settled: Settled,
 }
 
 /// Takes a seat: meets the others, makes one state of what all hold, and starts to read.
@@ -163,9 +163,9 @@ pub(crate) fn sit(
     let mut group = seat.meet(session, warm, interface)?;
     let first = warm.first(session.runtime(), (seat.resume_by, seat.resume));
     let steps = warm.steps_per_epoch;
-    let applied = holding.settle(&warm.config, steps, seat.generation, &first, &mut group)?;
+    let settled = holding.settle(&warm.config, steps, seat.generation, &first, &mut group)?;
     let loader = seat.load(warm, holding.state.step)?;
-    Ok(Place { group, loader, applied })
+    Ok(Place { group, loader, settled })
 }
 
 /// Makes the group on a thread of its own: nothing can end libtorch's connecting to a peer that is gone, so one that lasts too long is

@@ -94,7 +94,7 @@ impl Session {
     async fn rejoin(&mut self) -> Result<()> {
         self.heart.abort();
         // Who refuses may be a coordinator that another one has succeeded, and that does not know it yet.
-        self.link.search().await;
+        self.link.search(CALL).await;
         sleep(AGAIN).await;
         let patience = Duration::from_secs_f64(self.config.cluster.orphan_after);
         let joined = enrol(&self.link, &self.request, patience).await?;

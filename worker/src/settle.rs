@@ -46,6 +46,15 @@ pub(crate) trait Begin {
     fn begin(&self, state: &mut State, ledger: &mut Ledger) -> Result<()>;
 }
 
+/// How a rank comes to the state of a new generation.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// The staged step that it applied.
+    pub(crate) applied: Option<Outcome>,
+    /// The state may not go on from what it held.
+    pub(crate) foreign: bool,
+}
+
 /// What the leader tells the others beside tensors and ledger. Floats travel as bits: JSON does not keep them.
 #[derive(Serialize, Deserialize)]
 struct Account {
@@ -72,8 +81,7 @@ impl Holding {
         Held { settled: self.settled, applied, staged, rolls_back: self.rolls_back }
     }
 
-    /// Makes one state of what the ranks of `group` hold. Returns what came of a staged step, where this rank applied one. A
-    /// collective.
+    /// Makes one state of what the ranks of `group` hold. A collective.
     ///
     /// # Errors
     /// Those of the group: what this rank holds then still counts, or is marked as nothing. [`Error::Drift`].
@@ -84,15 +92,19 @@ impl Holding {
         generation: Generation,
         first: &impl Begin,
         group: &mut Group,
-    ) -> Result<Option<Outcome>> {
-        let mut applied = None;
-        let before = self.state.step;
-        match plan(&self.table(group)?, first.committed()) {
+    ) -> Result<Settled> {
+        let mut came = Settled::default();
+        let (before, own) = (self.state.step, self.settled);
+        let table = self.table(group)?;
+        let is_own = |leader: Rank| table.get(leader.index()).is_some_and(|held| held.settled == own);
+        match plan(&table, first.committed()) {
             Plan::Begin => {
+                came.foreign = true;
                 self.settled = Generation(0);
                 first.begin(&mut self.state, &mut self.ledger)?;
             }
             Plan::RollBack { leader, step } => {
+                came.foreign = !is_own(leader);
                 let told = self.hear(leader, group)?;
                 self.settled = Generation(0);
                 first.begin(&mut self.state, &mut self.ledger)?;
@@ -101,6 +113,7 @@ impl Holding {
                 (self.state.step, self.state.course.anomalies) = (step, told.account.counters.anomalies);
             }
             Plan::Settle { leader, deeds, .. } => {
+                came.foreign = !is_own(leader);
                 let deed = deeds.get(group.rank() as usize).copied().unwrap_or(Deed::Receive);
                 let told = self.hear(leader, group)?;
                 if deeds.contains(&Deed::Receive) {
@@ -116,7 +129,7 @@ impl Holding {
                     (Deed::Receive, _) => self.state.set_counters(told.account.counters),
                     (Deed::Apply, Some(staged)) => {
                         let outcome = commit(config, steps_per_epoch, &mut self.state, &staged, &votes)?;
-                        applied = Some(outcome);
+                        came.applied = Some(outcome);
                     }
                     _ => {}
                 }
@@ -126,7 +139,7 @@ impl Holding {
         }
         fingerprint::compare(&self.state, before, group)?;
         (self.staged, self.rolls_back, self.settled) = (None, false, generation);
-        Ok(applied)
+        Ok(came)
     }
 
     /// What every rank holds, by rank.

@@ -89,10 +89,15 @@ fn take(
     unreported: &mut Unreported,
     interface: Option<&str>,
 ) -> Result<(Holding, Result<End>)> {
-    let Place { group, loader, applied } = match sit(session, warm, seat, &mut holding, interface) {
+    let Place { group, loader, settled } = match sit(session, warm, seat, &mut holding, interface) {
         Err(error) => return Ok((holding, Err(error))),
         Ok(place) => place,
     };
+    if settled.foreign {
+        unreported.clear();
+        warm.outbox.branch_off();
+    }
+    let applied = settled.applied;
     let Holding { state, votes, ledger, settled, .. } = holding;
     let (config, special) = (warm.config.clone(), warm.special);
     let mut trainer = Trainer::new(&config, special, warm.steps_per_epoch, state, &seat.counts, group)?;
@@ -128,6 +133,8 @@ impl Turn<'_> {
 
     /// What the last generation left undone: metrics, segments and a checkpoint that may have ended with one of its ranks.
     fn begin(&mut self, applied: Option<Outcome>) -> Result<()> {
+        // Reports wait for that.
+        self.session.enter(v1::Phase::Training, self.step());
         if let Some(outcome) = &applied {
             self.note(outcome);
         }
@@ -139,7 +146,6 @@ impl Turn<'_> {
         if overdue(&self.warm.config, self.seat.resume, self.step()) {
             self.keep(true, self.step().0 == self.warm.config.optimizer.steps)?;
         }
-        self.session.enter(v1::Phase::Training, self.step());
         Ok(())
     }
 

@@ -84,7 +84,7 @@ impl Warm {
         Err(Error::Fingerprint { found, expected, output: self.config.run.output.clone() })
     }
 
-    /// How a state is made where no rank holds one.
+    /// How a state is made where no rank holds one that counts.
     pub(crate) fn first<'a>(
         &'a self,
         runtime: &'a Handle,

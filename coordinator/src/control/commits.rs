@@ -65,13 +65,12 @@ impl Control {
     /// The checkpoint that waits to be committed, and the newest request that it answers. One that came too late is given up: of a
     /// generation that is over it may be of steps that are done again.
     pub(crate) fn prepared(&self) -> Option<(Prepared, u64)> {
-        let (over, generation, newest) = self.look(|membership| {
-            (membership.verdict().is_some(), membership.generation(), membership.newest_committed())
-        });
+        let (generation, newest) =
+            self.look(|membership| (membership.generation(), membership.newest_committed()));
         let mut held = lock(&self.prepared);
         held.take_if(|held| {
             let (of, step) = held.attempt();
-            over || of != generation || step <= newest
+            of != generation || step <= newest
         });
         held.clone().map(|prepared| (prepared.clone(), self.answer(prepared.attempt())))
     }
@@ -82,8 +81,12 @@ impl Control {
     /// A store that does not take it, which is to be tried again.
     pub(crate) async fn commit(&self, prepared: &Prepared, request: u64) -> Result<(), CheckpointError> {
         if let Err(error) = self.checkpoints.commit(prepared).await {
+            if fatal(&error).is_none() {
+                return Err(error);
+            }
             self.fail_on(&error);
-            return if fatal(&error).is_some() { Ok(()) } else { Err(error) };
+            *lock(&self.prepared) = None;
+            return Ok(());
         }
         let (_, step) = prepared.attempt();
         if self.decide(|membership, _| membership.committed(step, request)) {

@@ -16,6 +16,7 @@ pub use past::{Backwards, Committed, End, Event, Opening, Past, Seat};
 use entry::{BadEntry, Entry};
 use proto::Exit;
 use shards::store::{Folder, StoreError};
+use std::hash::{BuildHasher, RandomState};
 use tokio::sync::Mutex;
 
 /// Folder below a run's output that holds the entries.
@@ -81,6 +82,16 @@ impl JournalError {
             Self::Damaged { .. } | Self::Version { .. } | Self::Missing { .. } => Exit::Data,
             Self::Backwards(_) => Exit::Internal,
         }
+    }
+}
+
+impl Opening {
+    /// By this process.
+    pub fn here(run: &str, url: &str, config: String) -> Self {
+        let (run, url, pid) = (run.into(), url.into(), std::process::id());
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        // Seeded anew in every process.
+        Self { run, url, host, pid, config, nonce: RandomState::new().hash_one(pid) }
     }
 }
 

@@ -78,6 +78,8 @@ pub enum Event {
     },
     /// A checkpoint is committed.
     Committed(Committed),
+    /// An older checkpoint is the newest, since those after it are gone or are to go; none where none is left.
+    Rewound(Option<Committed>),
     /// A worker is to be left out of the next generation.
     Drained {
         /// The worker's name.
@@ -165,10 +167,14 @@ impl Past {
             }
             Event::Committed(new) => {
                 let old = self.committed.unwrap_or(*new);
-                // A person may have made an older checkpoint the newest before this generation.
-                let later = (new.generation, new.step) > (old.generation, old.step);
-                let newest = if later { *new } else { old };
+                let newest = if new.step > old.step { *new } else { old };
                 next.committed = Some(Committed { request: new.request.max(old.request), ..newest });
+            }
+            Event::Rewound(newest) => {
+                // Numbers of requests grow all the same.
+                let request = self.committed.map_or(0, |old| old.request);
+                next.committed =
+                    newest.map(|newest| Committed { request: newest.request.max(request), ..newest });
             }
             Event::Drained { member } => {
                 if !next.drained.contains(member) {

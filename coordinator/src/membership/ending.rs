@@ -36,6 +36,10 @@ impl Membership {
         let news = step > self.committed;
         if news {
             (self.committed, self.committed_by) = (step, self.generation);
+            if let Some(mut proposal) = self.proposal.take() {
+                proposal.step = self.begins(&proposal.seats);
+                self.proposal = Some(proposal);
+            }
         }
         self.answered = self.answered.max(request);
         news

@@ -194,7 +194,7 @@ impl Membership {
     }
 
     /// The step with which these members begin: the newest that one of them holds, or that of the newest checkpoint.
-    fn begins(&self, seats: &[Seat]) -> GlobalStep {
+    pub(super) fn begins(&self, seats: &[Seat]) -> GlobalStep {
         let members = seats.iter().filter_map(|seat| self.members.get(&seat.member));
         let held = members.filter(|member| member.holds()).map(|member| (member.generation, member.applied));
         // As `proto::settle` decides, as far as it is known here.

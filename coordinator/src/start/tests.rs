@@ -86,7 +86,7 @@ fn before(config: &RunConfig) -> journal::Past {
     };
     journal::Past {
         epoch: 3,
-        by: opening(config, "http://there:1"),
+        by: Opening::here(&config.run.name, "http://there:1", config.hash()),
         generation: Generation(7),
         seats: vec![seat(1), seat(0)],
         drained: vec!["3-8".into()],
@@ -129,4 +129,17 @@ fn only_a_resume_goes_on_from_what_is_there() {
     assert!(error.to_string().contains("http://there:1") && error.exit() == Exit::Usage, "{error}");
     let ended = Some(journal::End::new(Exit::Lost, "lost"));
     check_unused(&config, None, &journal::Past { ended, ..before(&config) }).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_person_has_removed_is_not_committed_any_more() {
+    let (disk, config) = (tempfile::tempdir().unwrap(), config(&[]));
+    let output = Folder::open(disk.path().to_str().unwrap()).unwrap();
+    let (journal, _) = Journal::open(&output, Opening::default()).await.unwrap();
+    let (step, generation) = (GlobalStep(20), Generation(3));
+    journal.append(Event::Committed(Committed { step, generation, request: 2 })).await.unwrap();
+    let place = ("http://here", disk.path());
+    let led = lead(&output, &config, "f00d".into(), place, true).await.unwrap().unwrap();
+    assert_eq!(led.resume, GlobalStep(0));
+    assert_eq!(Journal::look(&output).await.unwrap().unwrap().committed, None);
 }

@@ -1,6 +1,6 @@
 //! The task that listens to the coordinator and sends heartbeats, and publishes what they bring.
 
-use super::link::Link;
+use super::link::{Ended, Link};
 use super::{AGAIN, CALL, passing};
 use crate::error::{Error, Result};
 use c10d::AbortHandle;
@@ -41,6 +41,11 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The run is over, as its journal says.
+    fn of(Ended { code, reason }: Ended) -> Self {
+        Self::Over { reason, exit: Exit::from_code(code.into()).unwrap_or(Exit::Lost) }
+    }
+
     pub(super) fn error(&self) -> Error {
         match self.clone() {
             Self::Over { reason, exit } => Error::Over { reason, exit },
@@ -91,6 +96,13 @@ impl Standing {
         if before != (told.phase, told.generation, told.broken) {
             self.changed.notify_one();
         }
+    }
+
+    /// The worker's name and generation, while it trains in one.
+    pub(super) fn training(&self) -> Option<(String, u64)> {
+        let told = self.told();
+        let trains = matches!(told.phase(), v1::Phase::Training | v1::Phase::Finishing);
+        trains.then(|| (told.member.clone(), told.generation))
     }
 
     pub(super) fn member(&self) -> String {
@@ -152,12 +164,13 @@ impl Heart {
                     self.obey(directive)
                 }
                 Err(status) if passing(&status) && heard.elapsed() < self.orphan_after => {
+                    let mut ended = None;
                     if heard.elapsed() > ELSEWHERE && searched.elapsed() > ELSEWHERE {
-                        let _ = timeout(self.patience(), self.link.search()).await;
+                        ended = self.link.search(self.patience()).await;
                         searched = Instant::now();
                     }
                     tokio::time::sleep(AGAIN.min(self.every)).await;
-                    None
+                    ended.map(End::of)
                 }
                 Err(status) if passing(&status) => {
                     let silence = heard.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shards::store::Folder;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::codegen::BoxFuture;
 use tonic::transport::{Channel, Endpoint};
@@ -33,6 +33,14 @@ struct Entry {
 #[derive(Deserialize)]
 struct Past {
     by: By,
+    ended: Option<Ended>,
+}
+
+/// How a run ended, while nobody has opened its journal since.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ended {
+    pub(super) code: u8,
+    pub(super) reason: String,
 }
 
 #[derive(Deserialize)]
@@ -77,25 +85,27 @@ impl Link {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Goes where the journal's newest entry says that the coordinator is, if that is elsewhere.
-    pub(super) async fn search(&self) {
-        let Some(url) = self.newest().await else { return };
-        if url == self.url() {
-            return;
+    /// Goes where the journal's newest entry says that the coordinator is, if that is elsewhere and answers within `patience`. Says
+    /// how the run ended, if it did.
+    pub(super) async fn search(&self, patience: Duration) -> Option<Ended> {
+        let Past { by: By { url }, ended } = timeout(CALL, self.newest()).await.ok().flatten()?;
+        if ended.is_some() || url == self.url() {
+            return ended;
         }
         if let Ok(endpoint) = endpoint(&url)
-            && let Ok(channel) = (self.dial)(endpoint).await
+            && let Ok(Ok(channel)) = timeout(patience, (self.dial)(endpoint)).await
         {
             tracing::info!("the coordinator is at {url} now");
             *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (url, channel);
         }
+        None
     }
 
-    async fn newest(&self) -> Option<String> {
+    async fn newest(&self) -> Option<Past> {
         let journal = self.output.get()?.below(JOURNAL);
         let newest = journal.files().await.ok()?.into_iter().max()?;
         let entry: Entry = serde_json::from_slice(&journal.get(&newest).await.ok()??).ok()?;
-        Some(entry.past.by.url)
+        Some(entry.past)
     }
 
     /// Calls until somebody answers, for `patience`.
@@ -109,11 +119,11 @@ impl Link {
     {
         let start = Instant::now();
         loop {
-            let answer = tokio::time::timeout(CALL, call()).await;
+            let answer = timeout(CALL, call()).await;
             match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
                 Err(status) if passing(&status) && start.elapsed() < patience => {
                     tokio::time::sleep(AGAIN).await;
-                    self.search().await;
+                    self.search(CALL).await;
                 }
                 answer => return answer,
             }

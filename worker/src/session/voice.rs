@@ -34,8 +34,8 @@ impl Voice {
         Self { link, standing, patience }
     }
 
-    /// Metrics of committed steps, and rows that were replaced. They hold in any generation, so a worker that has no seat tells them
-    /// when it has one.
+    /// Metrics of committed steps, and rows that were replaced. They hold in any generation that goes on from them, so a worker that
+    /// does not train tells them when it does, if they still count.
     ///
     /// # Errors
     /// A coordinator that refuses or is gone.
@@ -43,11 +43,22 @@ impl Voice {
         &self,
         steps: Vec<v1::StepReport>,
         substitutions: Vec<v1::Substitution>,
+        count: impl Fn() -> bool,
     ) -> Result<()> {
-        let start = Instant::now();
+        let mut start = Instant::now();
         loop {
+            let seat = self.standing.training();
+            // Asked once the seat is known: by then it is settled with which state it began.
+            if !count() {
+                return Ok(());
+            }
+            let Some((member, generation)) = seat else {
+                start = Instant::now();
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
             let call = || {
-                let (member, generation) = (self.standing.member(), self.standing.generation());
+                let member = member.clone();
                 let (steps, substitutions) = (steps.clone(), substitutions.clone());
                 let mut client = MembershipClient::new(self.link.channel());
                 async move { client.report(v1::ReportRequest { member, generation, steps, substitutions }).await }
@@ -64,7 +75,7 @@ impl Voice {
     /// A part of a checkpoint that lies in the store. One of a generation that has ended is of no use.
     ///
     /// # Errors
-    /// As [`report`](Self::report); [`Error::Unwritten`](crate::Error::Unwritten) if the coordinator can't commit it.
+    /// As [`report`](Self::report).
     pub(crate) async fn report_part(&self, part: v1::ReportPartRequest) -> Result<Told> {
         let call = || {
             let part = v1::ReportPartRequest { member: self.standing.member(), ..part.clone() };
@@ -77,9 +88,6 @@ impl Voice {
             Err(status) if unseated(&status) => {
                 tracing::info!("the checkpoint of step {} is given up: {}", part.step, status.message());
                 Ok(Told::GivenUp(status.message().into()))
-            }
-            Err(status) if status.code() == Code::Aborted => {
-                Err(crate::Error::Unwritten(status.message().into()))
             }
             Err(status) => Err(refused(status)),
         }

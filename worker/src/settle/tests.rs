@@ -104,9 +104,9 @@ fn assert_same(one: &Holding, other: &Holding) {
 /// Lets the holdings of some ranks settle in one group.
 fn settled(holdings: Vec<Holding>, first: &(impl Begin + Sync)) -> Vec<(Holding, Option<GlobalStep>)> {
     toy::ranks(holdings, |mut group, mut holding| {
-        let applied = holding.settle(&config(), 1.0, Generation(2), first, &mut group).unwrap();
+        let came = holding.settle(&config(), 1.0, Generation(2), first, &mut group).unwrap();
         group.barrier().unwrap();
-        (holding, applied.map(|outcome| outcome.step))
+        (holding, came.applied.map(|outcome| outcome.step))
     })
 }
 
@@ -207,6 +207,36 @@ fn a_verdict_to_roll_back_takes_up_the_checkpoint_and_goes_on_after_the_step() {
                 assert!(applied.is_none() && held.state.step == GlobalStep(3));
                 assert!(values(&held.state) == values(&saved[0].state), "it is the checkpoint's state");
                 assert!(held.ledger == both[0].0.ledger && !held.rolls_back);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_state_that_is_older_than_the_checkpoint_gives_way_and_who_takes_another_is_told() {
+    alone::alone(
+        "settle::tests::a_state_that_is_older_than_the_checkpoint_gives_way_and_who_takes_another_is_told",
+        || {
+            let settle = |holdings: Vec<Holding>, first: &Saved| {
+                toy::ranks(holdings, |mut group, mut holding| {
+                    let came = holding.settle(&config(), 1.0, Generation(2), first, &mut group).unwrap();
+                    group.barrier().unwrap();
+                    (holding, came.foreign)
+                })
+            };
+            let at = |step: usize| {
+                let saved = trained(states(1, Kind::Float), step);
+                Saved { tensors: Mutex::new(saved[0].state.tensors()), counters: saved[0].state.counters() }
+            };
+            // A newcomer beside one that holds step 2: of that step, or of one before, a checkpoint changes nothing.
+            for (committed, step, foreign) in
+                [(2, 2, [false, true]), (1, 2, [false, true]), (3, 3, [true; 2])]
+            {
+                let mut both = trained(states(1, Kind::Float), 2);
+                both.push(Holding { settled: Generation(0), ..states(1, Kind::Float).remove(0) });
+                let both = settle(both, &at(committed));
+                assert!(both.iter().all(|(held, _)| held.state.step == GlobalStep(step)), "{committed}");
+                assert_eq!(both.iter().map(|(_, foreign)| *foreign).collect::<Vec<_>>(), foreign);
             }
         },
     );

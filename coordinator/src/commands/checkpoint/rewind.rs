@@ -6,23 +6,26 @@ use crate::{
     args::checkpoint::Rewind,
     checkpoints::retention::{self, Found},
     commands::say,
-    journal::Journal,
+    journal::{Committed, End, Event, Journal, Opening},
 };
 use indicatif::HumanBytes;
+use proto::{Exit, checkpoint::Manifest};
 use serde_json::{Value, json};
 use shards::store::Folder;
 use std::{io::Write, time::SystemTime};
 
 pub(super) async fn rewind(arguments: &Rewind, out: &mut impl Write) -> Result<()> {
-    let checkpoints = folder(&arguments.run)?;
+    let (output, checkpoints) = (Folder::open(&arguments.run)?, folder(&arguments.run)?);
     let target = find(&checkpoints, Some(arguments.to)).await?;
-    let past = Journal::look(&Folder::open(&arguments.run)?).await?.unwrap_or_default();
-    if past.ended.is_none() && !past.seats.is_empty() && !arguments.force {
+    if let Some(past) = Journal::look(&output).await?.filter(|past| past.ended.is_none())
+        && !arguments.force
+    {
         return Err(Error::Unended { output: arguments.run.clone(), url: past.by.url });
     }
     let mut gone = retention::list(&checkpoints).await?;
     gone.retain(|one| one.step > target.step);
     if !arguments.dry_run {
+        decide(&output, &target).await?;
         // The newest first: wherever it is broken off, what is left is a run that had come so far.
         for one in gone.iter().rev() {
             retention::remove(&checkpoints, one.step).await?;
@@ -36,6 +39,15 @@ pub(super) async fn rewind(arguments: &Rewind, out: &mut impl Write) -> Result<(
         rewound(&gone, arguments)
     };
     say(out, &text)
+}
+
+/// Tells the journal, which fences a coordinator that is still there; no later one makes good what is to go.
+async fn decide(output: &Folder, target: &Manifest) -> Result<()> {
+    let (journal, _) = Journal::open(output, Opening::here(&target.run, "", String::new())).await?;
+    let Manifest { step, generation, .. } = *target;
+    journal.append(Event::Rewound(Some(Committed { step, generation, request: 0 }))).await?;
+    journal.append(Event::Ended(End::new(Exit::Stopped, format!("rewound to step {step}")))).await?;
+    Ok(())
 }
 
 fn rewound(gone: &[Found], Rewind { to, dry_run, .. }: &Rewind) -> String {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     args::{Args, Verb},
     checkpoints::{Checkpoints, Identity, Report},
-    journal::{End, Event, Journal, Opening, Seat},
+    journal::{End, Event, Journal, JournalError, Opening, Seat},
 };
 use clap::Parser;
 use proto::{
@@ -250,6 +250,11 @@ async fn rewinding_makes_an_older_one_the_newest_of_a_run_that_has_ended() {
     let out = place.told("rewind --to 10").await;
     assert!(out.contains("step 20: 9 B, never committed") && out.contains("removed: 2 folders"), "{out}");
     assert_eq!(steps().await, [5, 10]);
+    let past = Journal::look(&place.output).await.unwrap().unwrap();
+    assert_eq!(past.committed.map(|newest| newest.step), Some(GlobalStep(10)));
+    assert!(past.ended.is_some_and(|end| end.reason == "rewound to step 10"));
+    let fenced = journal.check().await;
+    assert!(matches!(fenced, Err(JournalError::Fenced { .. })), "{fenced:?}");
     let nothing = place.json("rewind --to 10").await;
     assert_eq!((&nothing["removed"], &nothing["newest"]), (&json!([]), &json!(10)));
 }
