@@ -1,10 +1,8 @@
 // Process groups and their collectives. Each collective returns when its result is there, or with the error.
 #include "group.h"
 
+#include "gloo.h"
 #include "store.h"
-
-#include <ATen/ops/empty.h>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include <thread>
 
@@ -14,26 +12,6 @@ namespace {
 using c10::intrusive_ptr;
 using c10d::ProcessGroup;
 using std::chrono::milliseconds;
-
-// libtorch's Gloo backend has no abort. But a receive that times out closes all connections of its group, and with them
-// ends every operation that waits on one: so wait a moment for what nobody sends.
-class AbortableGloo final : public c10d::ProcessGroupGloo {
- public:
-  using ProcessGroupGloo::ProcessGroupGloo;
-
-  void abort() override {
-    constexpr int unused_tag = 0x7ab07;
-    for (int peer = 0; peer < getSize(); peer++) {
-      if (peer == getRank()) continue;
-      try {
-        std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
-        recv(nothing, peer, unused_tag)->wait(milliseconds(1));
-      } catch (const std::exception&) {
-        // Expected: it timed out, or this connection is closed already. Then the next peer's may still be open.
-      }
-    }
-  }
-};
 
 GroupHandle* wrap(StoreHandle* store, int rank, int world_size, milliseconds timeout,
                   intrusive_ptr<c10d::Backend> backend, bool cuda) {
@@ -87,12 +65,7 @@ int c10d_group_gloo(StoreHandle* store, int rank, int world_size, const char* in
                     int64_t timeout_ms, GroupHandle** out) {
   return guarded([&] {
     const milliseconds timeout(timeout_ms);
-    auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(meeting_ms));
-    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(interface));
-    options->threads = 2;
-    auto backend = c10::make_intrusive<AbortableGloo>(store->store, rank, world_size, options);
-    // All have met: from here on it is the collectives' time.
-    backend->setTimeout(timeout);
+    auto backend = make_gloo(store->store, rank, world_size, interface, milliseconds(meeting_ms), timeout);
     *out = wrap(store, rank, world_size, timeout, std::move(backend), false);
   });
 }

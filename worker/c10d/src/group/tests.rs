@@ -1,5 +1,7 @@
 //! Ranks on threads of this process, over Gloo.
 
+mod standing_still;
+
 use std::sync::mpsc;
 use std::time::Instant;
 
