@@ -1,6 +1,7 @@
 //! What is typed after `tandem`.
 
 pub mod checkpoint;
+pub mod operate;
 
 pub use checkpoint::Checkpoint;
 
@@ -33,13 +34,12 @@ pub enum Verb {
         after_help = "The URL is printed, and written to coordinator.url in the run's folder.\n\nExample:\n  tandem coordinator --config run.toml --set cluster.listen=127.0.0.1:7070"
     )]
     Coordinator(Coordinator),
-    /// Shows how a run is going, and every worker
-    Status(Status),
+    /// Steers a running run
+    #[command(flatten)]
+    Operate(operate::Verb),
     /// Asks a run for a checkpoint; lists, shows, verifies and removes those that are there
     #[command(subcommand)]
     Checkpoint(Checkpoint),
-    /// Ends a run at its next step, with a checkpoint
-    Stop(Stop),
     /// Measures what a checkpoint has learned; see `tandem eval retrieval --help`
     #[command(disable_help_flag = true)]
     Eval {
@@ -254,40 +254,6 @@ pub struct Coordinator {
     /// Goes on from the newest committed checkpoint, if there is one, and with the workers of a coordinator that was killed
     #[arg(long)]
     pub resume: bool,
-}
-
-/// A running coordinator.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-pub struct Running {
-    /// Its URL
-    #[arg(long, value_name = "URL", env = "TANDEM_COORDINATOR")]
-    pub coordinator: Option<String>,
-    /// The folder of a run on this machine
-    #[arg(long, value_name = "FOLDER")]
-    pub run: Option<PathBuf>,
-}
-
-/// Arguments of `tandem status`.
-#[derive(Debug, clap::Args)]
-pub struct Status {
-    /// The run
-    #[command(flatten)]
-    pub target: Running,
-    /// Prints JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `tandem stop`.
-#[derive(Debug, clap::Args)]
-pub struct Stop {
-    /// The run
-    #[command(flatten)]
-    pub target: Running,
-    /// Loses what was done since the newest checkpoint
-    #[arg(long)]
-    pub no_checkpoint: bool,
 }
 
 /// Where a configuration comes from, the later winning: defaults, the preset, the run file, `--set`.

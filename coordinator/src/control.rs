@@ -8,6 +8,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Prepared},
+    journal::{Asked, Trail},
     membership::{Beat, MemberId, Membership, Refusal, State},
     metrics::{self, MetricsError, Recorder},
     pace::Pace,
@@ -16,7 +17,7 @@ use crate::{
 use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -74,6 +75,9 @@ pub struct Control {
     /// The newest checkpoint of which all parts are there, until it is committed or given up.
     prepared: Mutex<Option<Prepared>>,
     recorder: Mutex<Recorder>,
+    trail: Trail,
+    /// What operators have asked for and the journal does not have yet.
+    asked: Mutex<VecDeque<Asked>>,
     /// Since when metrics can't be written.
     failing: Mutex<Option<Instant>>,
     published: watch::Sender<Snapshot>,
@@ -88,6 +92,7 @@ impl Control {
         membership: Membership,
         checkpoints: Checkpoints,
         recorder: Recorder,
+        trail: Trail,
     ) -> Self {
         let latest = recorder.latest();
         let epoch = membership.epoch();
@@ -104,6 +109,8 @@ impl Control {
             answers: Mutex::default(),
             prepared: Mutex::default(),
             recorder: Mutex::new(recorder),
+            trail,
+            asked: Mutex::default(),
             failing: Mutex::default(),
             published: watch::Sender::new(first),
             turns: watch::Sender::new(0),
@@ -154,6 +161,40 @@ impl Control {
         })
     }
 
+    /// Does what an operator asks for, and has it written into the journal, unless it is refused.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn ask<T>(
+        &self,
+        asked: Asked,
+        act: impl FnOnce(&mut Membership, Duration) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let answer = self.decide(|membership, now| {
+            let answer = act(membership, now)?;
+            tracing::info!("{} asks: {}", asked.by, asked.what);
+            lock(&self.asked).push_back(asked);
+            Ok(answer)
+        })?;
+        self.turns.send_modify(|turns| *turns += 1);
+        Ok(answer)
+    }
+
+    /// The first request that the journal does not have yet.
+    pub fn asked(&self) -> Option<Asked> {
+        lock(&self.asked).front().cloned()
+    }
+
+    /// The journal has it.
+    pub fn forget_asked(&self) {
+        lock(&self.asked).pop_front();
+    }
+
+    /// The run's journal.
+    pub fn trail(&self) -> Trail {
+        self.trail.clone()
+    }
+
     /// Lets `act` decide with the present time, and does what follows from it.
     pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
         self.turn(|membership, now, _| act(membership, now))
@@ -188,8 +229,31 @@ impl Control {
         answer
     }
 
+    /// The run for operators.
+    pub fn status(&self) -> v1::StatusReply {
+        let now = self.watch().borrow().clone();
+        let left = now.patience.map(|left| format!(", for {:.0} s more", left.as_secs_f64()));
+        let scale = self.look(Membership::scaled);
+        v1::StatusReply {
+            run: self.handout.run.clone(),
+            state: now.state.word().into(),
+            reason: now.reason + &left.unwrap_or_default(),
+            generation: now.generation.0,
+            step: now.step.0,
+            steps: now.steps.0,
+            committed_checkpoint: now.committed.0,
+            pairs_per_second: now.pairs_per_second,
+            scalars: now.scalars.into_iter().collect(),
+            members: self.members(),
+            workers: scale.wanted.0,
+            min_workers: scale.least.0,
+            max_workers: scale.most.0,
+            exit_code: now.verdict.map(|verdict| verdict.exit.code().into()),
+        }
+    }
+
     /// The members, for status: those with a seat by rank, then the others.
-    pub fn members(&self) -> Vec<v1::Member> {
+    fn members(&self) -> Vec<v1::Member> {
         let now = self.started.elapsed();
         let membership = &lock(&self.membership).0;
         let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {

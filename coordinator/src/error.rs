@@ -168,6 +168,14 @@ pub enum Error {
         /// What it says.
         reason: String,
     },
+    /// The run that was watched ended otherwise than with its last step.
+    #[error("the run is over: {reason}")]
+    Over {
+        /// What its coordinator exits with.
+        exit: Exit,
+        /// How it ended.
+        reason: String,
+    },
     /// The run ended otherwise than with its last step.
     #[error("{reason} (logs in {})", folder.join("logs").display())]
     Ended {
@@ -221,7 +229,7 @@ impl Error {
             Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,
-            Self::Ended { exit, .. } => *exit,
+            Self::Ended { exit, .. } | Self::Over { exit, .. } => *exit,
             Self::Broken { .. } | Self::Damaged { .. } | Self::Unproven { .. } => Exit::Data,
             Self::Server(_) => Exit::Internal,
         }

@@ -4,7 +4,7 @@ use crate::{
     Result,
     checkpoints::Prepared,
     control::Control,
-    journal::{self, Committed, End, Event, Journal, JournalError},
+    journal::{self, Committed, End, Event, Journal, JournalError, Scale},
     membership::{MemberId, Membership, Proposal, Seat},
 };
 use proto::{GlobalStep, Rank};
@@ -17,11 +17,13 @@ const LOOK: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the journal has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Written {
     committed: (GlobalStep, u64),
     drained: BTreeSet<MemberId>,
     stopping: Option<bool>,
+    paused: Option<String>,
+    scale: Scale,
     ended: bool,
 }
 
@@ -32,6 +34,8 @@ impl Written {
             committed: (membership.newest_committed(), membership.answered()),
             drained: drained(membership).collect(),
             stopping: membership.stop().map(|stop| stop.checkpoint),
+            paused: membership.paused().map(str::to_owned),
+            scale: scale(membership),
             ended: membership.verdict().is_some(),
         }
     }
@@ -46,6 +50,13 @@ impl Written {
         if let Some(member) = drained(membership).find(|id| !self.drained.contains(id)) {
             return Some(Event::Drained { member: member.to_string() });
         }
+        if scale(membership) != self.scale {
+            return Some(Event::Scaled(scale(membership)));
+        }
+        if membership.paused() != self.paused.as_deref() {
+            let paused = membership.paused().map(|by| Event::Paused { by: by.into() });
+            return Some(paused.unwrap_or(Event::Resumed));
+        }
         if let Some(stop) = stop.filter(|stop| self.stopping != Some(stop.checkpoint)) {
             return Some(Event::Stopping { checkpoint: stop.checkpoint });
         }
@@ -59,6 +70,11 @@ impl Written {
 
 fn drained(membership: &Membership) -> impl Iterator<Item = MemberId> {
     membership.members().filter(|(_, member)| member.draining).map(|(id, _)| id)
+}
+
+fn scale(membership: &Membership) -> Scale {
+    let scale = membership.scaled();
+    Scale { workers: scale.wanted.0, min_workers: scale.least.0, max_workers: scale.most.0 }
 }
 
 fn generation(proposal: &Proposal) -> Event {
@@ -89,6 +105,12 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             }
             continue;
         }
+        if let Some(asked) = control.asked() {
+            if tolerate(journal.append(Event::Asked(asked)).await).await? {
+                control.forget_asked();
+            }
+            continue;
+        }
         let due = control.look(|membership| (written.next(membership), membership.proposal().cloned()));
         let (Some(event), proposal) = due else {
             if written.ended {
@@ -114,11 +136,14 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             Event::Committed(Committed { step, request, .. }) => written.committed = (step, request),
             Event::Drained { member } => written.drained.extend(member.parse::<MemberId>()),
             Event::Stopping { checkpoint } => written.stopping = Some(checkpoint),
+            Event::Scaled(scale) => written.scale = scale,
+            Event::Paused { by } => written.paused = Some(by),
+            Event::Resumed => written.paused = None,
             Event::Ended(_) => written.ended = true,
             Event::Generation { generation, .. } => {
                 control.decide(|membership, now| membership.confirm(generation, now));
             }
-            Event::Opened(_) | Event::Rewound(_) => {}
+            Event::Opened(_) | Event::Rewound(_) | Event::Asked(_) => {}
         }
     }
 }

@@ -140,18 +140,19 @@ pub async fn lead(
             |found: &checkpoint::Manifest| Committed { step: from, generation: found.generation, request: 0 };
         journal.append(Event::Rewound(found.as_ref().map(newest))).await?;
     }
+    let spec = as_scaled(spec(config, fingerprint.clone()), &before, config);
     let past = adopt(before, journal.epoch(), found.as_ref(), config);
     // A generation that goes on does no step again.
     let again = past.seats.is_empty().then_some(from);
     let recorder = open_folder(folder, config, past.generation.next(), again, url)?;
-    let identity =
-        Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint.clone() };
+    let identity = Identity { run: config.run.name.clone(), config: config.to_toml(), dataset: fingerprint };
     let adopted = past.seats.clone();
     let control = Control::new(
         handout(config),
-        Membership::new(spec(config, fingerprint), past, Duration::ZERO),
+        Membership::new(spec, past, Duration::ZERO),
         Checkpoints::new(output, identity, &config.checkpoint),
         recorder,
+        journal.trail(),
     );
     Ok(Some(Lead { control: Arc::new(control), journal, resume: from, adopted }))
 }
@@ -190,6 +191,7 @@ fn adopt(
         committed: step,
         committed_by: generation,
         answered,
+        paused: before.paused.clone().filter(|_| before.ended.is_none()),
         ..Past::default()
     };
     if !is_going_on(&before) || before.by.config != config.hash() || before.generation < generation {
@@ -317,6 +319,20 @@ fn spec(config: &RunConfig, fingerprint: String) -> Spec {
         steps: GlobalStep(config.optimizer.steps),
         every: config.checkpoint.every,
         fingerprint,
+    }
+}
+
+/// With the number of workers that an operator has asked an earlier coordinator for, as long as the configuration is the same.
+fn as_scaled(spec: Spec, before: &journal::Past, config: &RunConfig) -> Spec {
+    let same = before.ended.is_none() && before.by.config == config.hash();
+    match before.scale.filter(|_| same) {
+        None => spec,
+        Some(scale) => Spec {
+            wanted: WorldSize(scale.workers),
+            least: WorldSize(scale.min_workers),
+            most: WorldSize(scale.max_workers),
+            ..spec
+        },
     }
 }
 

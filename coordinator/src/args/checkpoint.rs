@@ -1,6 +1,6 @@
 //! What is typed after `tandem checkpoint`.
 
-use super::Running;
+use super::operate::Ask;
 use clap::Subcommand;
 
 /// What `tandem checkpoint` can do. All but `now` work on a run's output, whether it is running or not.
@@ -39,12 +39,9 @@ pub enum Checkpoint {
 /// Arguments of `tandem checkpoint now`.
 #[derive(Debug, clap::Args)]
 pub struct Now {
-    /// The run
+    /// How it is asked
     #[command(flatten)]
-    pub target: Running,
-    /// Returns as soon as the run has heard it
-    #[arg(long)]
-    pub no_wait: bool,
+    pub ask: Ask,
 }
 
 /// Arguments of `tandem checkpoint list`.

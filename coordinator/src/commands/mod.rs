@@ -19,9 +19,8 @@ pub fn act(verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(arguments) => runtime()?.block_on(run::run(&arguments, out)),
         Verb::Coordinator(arguments) => runtime()?.block_on(run::coordinator(&arguments, out)),
-        Verb::Status(arguments) => runtime()?.block_on(operate::status(&arguments, out)),
+        Verb::Operate(verb) => runtime()?.block_on(operate::act(verb, out)),
         Verb::Checkpoint(verb) => runtime()?.block_on(checkpoint::act(verb, out)),
-        Verb::Stop(arguments) => runtime()?.block_on(operate::stop(&arguments, out)),
         Verb::Eval { arguments } => eval::hand_over("eval", &arguments),
         Verb::Export { arguments } => eval::hand_over("export", &arguments),
         Verb::Config(layers) => config::print(&layers, out),

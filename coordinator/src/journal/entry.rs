@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use shards::committed::digest;
 
 /// Version of [`Entry`]; another one is refused.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// A decision, and what all decisions up to it add up to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub(super) struct Entry {
     version: u32,
     /// Its number, from 1.
     pub(super) number: u64,
+    /// When it was made, milliseconds since 1970: for people, nothing is decided by it.
+    pub(super) unix_millis: u64,
     /// The decision.
     pub(super) event: Event,
     /// The run after it.
@@ -31,8 +33,8 @@ pub(super) enum BadEntry {
 }
 
 impl Entry {
-    pub(super) fn new(number: u64, event: Event, past: Past) -> Self {
-        let mut entry = Self { version: VERSION, number, event, past, sha256: String::new() };
+    pub(super) fn new(number: u64, unix_millis: u64, event: Event, past: Past) -> Self {
+        let mut entry = Self { version: VERSION, number, unix_millis, event, past, sha256: String::new() };
         entry.sha256 = digest(&entry.encode());
         entry
     }
@@ -53,7 +55,8 @@ impl Entry {
             return Err(BadEntry::Version(version.to_string()));
         }
         let entry: Self = serde_json::from_value(fields).map_err(bad)?;
-        if Self::new(entry.number, entry.event.clone(), entry.past.clone()).encode() != bytes {
+        let Self { number: found, unix_millis, event, past, .. } = entry.clone();
+        if Self::new(found, unix_millis, event, past).encode() != bytes {
             return Err(BadEntry::Other("it does not have its own digest".into()));
         }
         if entry.number != number {

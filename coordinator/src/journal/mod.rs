@@ -7,17 +7,22 @@
 
 mod entry;
 mod past;
+mod trail;
 
 #[cfg(test)]
 mod tests;
 
-pub use past::{Backwards, Committed, End, Event, Opening, Past, Seat};
+pub use past::{Asked, Backwards, Committed, End, Event, Opening, Past, Scale, Seat};
+pub use trail::{Told, Trail};
 
 use entry::{BadEntry, Entry};
 use proto::Exit;
 use shards::store::{Folder, StoreError};
-use std::hash::{BuildHasher, RandomState};
-use tokio::sync::Mutex;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{Mutex, watch};
 
 /// Folder below a run's output that holds the entries.
 pub const FOLDER: &str = "journal";
@@ -100,6 +105,8 @@ pub struct Journal {
     folder: Folder,
     epoch: u64,
     head: Mutex<Head>,
+    /// The number of the newest entry that is known.
+    newest: watch::Sender<u64>,
 }
 
 /// The newest entry that is known.
@@ -124,12 +131,12 @@ impl Journal {
                 0 => Past::default(),
                 _ => read(&folder, number).await?.ok_or_else(|| missing(&folder, number))?.past,
             };
-            let entry = Entry::new(number + 1, event.clone(), before.apply(&event)?);
+            let entry = Entry::new(number + 1, now(), event.clone(), before.apply(&event)?);
             // Where somebody else wrote meanwhile, that is a part of the past as well.
             if write(&folder, &entry).await? {
-                let epoch = entry.past.epoch;
+                let (epoch, newest) = (entry.past.epoch, watch::Sender::new(entry.number));
                 let head = Mutex::new(Head::at(entry));
-                return Ok((Self { folder, epoch, head }, before));
+                return Ok((Self { folder, epoch, head, newest }, before));
             }
         }
     }
@@ -144,6 +151,11 @@ impl Journal {
             0 => Ok(None),
             number => Ok(read(&folder, number).await?.map(|entry| entry.past)),
         }
+    }
+
+    /// All entries, as they are written.
+    pub fn trail(&self) -> Trail {
+        Trail::new(self.folder.clone(), self.newest.subscribe())
     }
 
     /// How many have opened the journal, this process being the last.
@@ -165,9 +177,9 @@ impl Journal {
             if next == head.past {
                 return Ok(());
             }
-            let entry = Entry::new(head.number + 1, event.clone(), next);
+            let entry = Entry::new(head.number + 1, now(), event.clone(), next);
             if write(&self.folder, &entry).await? {
-                *head = Head::at(entry);
+                self.advance(&mut head, entry);
                 return Ok(());
             }
             self.follow(&mut head).await?;
@@ -190,7 +202,7 @@ impl Journal {
         let Some(entry) = read(&self.folder, number).await? else { return Ok(false) };
         let path = self.folder.path_of(&entry::name(number));
         match entry.past.epoch {
-            own if own == self.epoch => *head = Head::at(entry),
+            own if own == self.epoch => self.advance(head, entry),
             newer if newer > self.epoch => head.fence = Some((path, entry.past)),
             older => {
                 let reason =
@@ -199,6 +211,11 @@ impl Journal {
             }
         }
         Ok(true)
+    }
+
+    fn advance(&self, head: &mut Head, entry: Entry) {
+        self.newest.send_replace(entry.number);
+        *head = Head::at(entry);
     }
 }
 
@@ -215,6 +232,10 @@ impl Head {
             }
         }
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// The number of the newest entry; 0 for none.

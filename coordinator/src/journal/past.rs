@@ -63,6 +63,30 @@ pub struct End {
     pub reason: String,
 }
 
+/// What an operator has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Of the request, drawn by who asks.
+    pub id: String,
+    /// Who asks.
+    pub by: String,
+    /// For what, in words.
+    pub what: String,
+}
+
+/// How many workers take part, where an operator has changed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// That the run should have.
+    pub workers: u32,
+    /// Fewest with which it goes on.
+    pub min_workers: u32,
+    /// Most that take part.
+    pub max_workers: u32,
+}
+
 /// A decision of a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -85,6 +109,17 @@ pub enum Event {
         /// The worker's name.
         member: String,
     },
+    /// An operator asks. What follows from it is an entry of its own, where a later coordinator has to know it.
+    Asked(Asked),
+    /// No generation is to begin until the run is resumed.
+    Paused {
+        /// Who asked.
+        by: String,
+    },
+    /// The run goes on.
+    Resumed,
+    /// Another number of workers takes part.
+    Scaled(Scale),
     /// The run is to stop at its next step boundary.
     Stopping {
         /// With a checkpoint.
@@ -112,6 +147,12 @@ pub struct Past {
     pub committed: Option<Committed>,
     /// The run is to stop, and whether with a checkpoint.
     pub stopping: Option<bool>,
+    /// The run is paused, and who asked.
+    pub paused: Option<String>,
+    /// The number of workers that an operator has asked for.
+    pub scale: Option<Scale>,
+    /// The newest request of an operator.
+    pub asked: Option<String>,
     /// The run is over, and nobody has opened it since.
     pub ended: Option<End>,
 }
@@ -148,10 +189,12 @@ impl Past {
         match event {
             Event::Opened(by) => {
                 next.epoch += 1;
+                // Another configuration says anew how many workers there are.
+                next.scale = self.scale.filter(|_| by.config == self.by.config);
                 next.by = by.clone();
                 // What stopped or ended it is over as well; who takes over a run that goes on has to know it all.
                 if next.ended.take().is_some() {
-                    next.stopping = None;
+                    (next.stopping, next.paused, next.scale) = (None, None, None);
                     next.drained.clear();
                 }
             }
@@ -181,6 +224,10 @@ impl Past {
                     next.drained.push(member.clone());
                 }
             }
+            Event::Asked(asked) => next.asked = Some(asked.id.clone()),
+            Event::Paused { by } => next.paused = Some(by.clone()),
+            Event::Resumed => next.paused = None,
+            Event::Scaled(scale) => next.scale = Some(*scale),
             Event::Stopping { checkpoint } => next.stopping = Some(*checkpoint),
             Event::Ended(end) => {
                 next.ended = Some(end.clone());

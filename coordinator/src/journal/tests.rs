@@ -248,10 +248,10 @@ async fn what_can_not_be_a_journal_is_refused_by_name() {
     folder.put("000000011.json", second.to_vec()).await.unwrap();
     let error = Journal::open(&output, opening(3)).await.err().unwrap().to_string();
     assert!(error.contains("000000011.json is damaged: it is entry 2"), "{error}");
-    let other = br#"{"version":2,"colour":"red"}"#;
+    let other = br#"{"version":3,"colour":"red"}"#;
     folder.put("000000011.json", other.to_vec()).await.unwrap();
     let error = Journal::open(&output, opening(3)).await.err().unwrap().to_string();
-    assert!(error.contains("000000011.json has `version` 2, this Tandem reads 1"), "{error}");
+    assert!(error.contains("000000011.json has `version` 3, this Tandem reads 2"), "{error}");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -267,6 +267,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         (0_u32..4).prop_map(|rank| Event::Drained { member: format!("w{rank}") }),
         any::<bool>().prop_map(|checkpoint| Event::Stopping { checkpoint }),
+        (0_u32..4).prop_map(|id| {
+            Event::Asked(Asked { id: id.to_string(), by: "bob".into(), what: "pause".into() })
+        }),
+        Just(Event::Paused { by: "bob".into() }),
+        Just(Event::Resumed),
+        (1_u32..4)
+            .prop_map(|workers| { Event::Scaled(Scale { workers, min_workers: 1, max_workers: workers }) }),
         Just(Event::Ended(End::new(Exit::Done, "done"))),
     ]
 }
@@ -294,7 +301,7 @@ proptest! {
             if !matches!(event, Event::Opened(_)) {
                 prop_assert!(next.apply(event) == Ok(next.clone()), "taken twice, it counts once");
             }
-            let decoded = Entry::decode(3, &Entry::new(3, event.clone(), next.clone()).encode());
+            let decoded = Entry::decode(3, &Entry::new(3, 7, event.clone(), next.clone()).encode());
             prop_assert!(decoded.is_ok_and(|entry| entry.past == next && entry.event == *event));
             past = next;
         }

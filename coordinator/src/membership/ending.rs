@@ -1,36 +1,9 @@
-//! What is asked of a run, and how it ends.
+//! How a run ends.
 
-use super::{MemberId, Membership, Refusal, Stage, State, Verdict, is_cause};
-use proto::{Exit, Generation, GlobalStep, v1};
+use super::{MemberId, Membership, State, Verdict, is_cause};
+use proto::{Exit, GlobalStep, v1};
 
 impl Membership {
-    /// Asks for a checkpoint at the next step boundary; returns the request's number.
-    ///
-    /// # Errors
-    /// [`Refusal::NotExpected`] and [`Refusal::Over`].
-    pub fn request_checkpoint(&mut self, expected: Generation) -> Result<u64, Refusal> {
-        self.check_operator(expected)?;
-        self.ask_for_checkpoint();
-        Ok(self.request)
-    }
-
-    /// Asks for the end at the next step boundary; says whether that is news. Two requests make one that writes a checkpoint if either did.
-    ///
-    /// # Errors
-    /// [`Refusal::NotExpected`] and [`Refusal::Over`].
-    pub fn request_stop(&mut self, expected: Generation, checkpoint: bool) -> Result<bool, Refusal> {
-        self.check_operator(expected)?;
-        let before = self.stop.replace(v1::Stop { checkpoint });
-        self.asked = true;
-        if before.is_some_and(|before| before.checkpoint) {
-            self.stop = before;
-        }
-        if self.stage == Stage::Idle && self.proposal.is_none() {
-            self.conclude_idle();
-        }
-        Ok(before.is_none())
-    }
-
     /// A checkpoint of this generation was committed, which answers the requests up to `request`; says whether the step is news.
     pub fn committed(&mut self, step: GlobalStep, request: u64) -> bool {
         let news = step > self.committed;
@@ -107,20 +80,6 @@ impl Membership {
             _ => format!("stopped at step {step} of {steps}, as asked"),
         };
         self.end(State::Finished, Exit::Stopped, reason);
-    }
-
-    pub(super) fn check_going_on(&self) -> Result<(), Refusal> {
-        self.verdict.as_ref().map_or(Ok(()), |verdict| Err(Refusal::Over(verdict.reason.clone())))
-    }
-
-    fn check_operator(&self, expected: Generation) -> Result<(), Refusal> {
-        self.check_going_on()?;
-        let current = self.generation;
-        if expected == current || expected.0 == 0 {
-            Ok(())
-        } else {
-            Err(Refusal::NotExpected { expected, current })
-        }
     }
 
     /// What was asked for, if the run has to end.

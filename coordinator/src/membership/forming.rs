@@ -21,7 +21,8 @@ impl Membership {
         if self.stage == Stage::Idle && self.deadline.is_none() && self.members.values().any(Member::holds) {
             self.deadline = Some(now + self.spec.grace);
         }
-        if self.stage == Stage::Idle && self.proposal.is_none() && !self.conclude_idle() {
+        let idle = self.stage == Stage::Idle && self.proposal.is_none();
+        if idle && !self.conclude_idle() && !self.is_held_back() {
             self.propose(now);
         }
     }
@@ -207,6 +208,9 @@ impl Membership {
             |seat: &Seat| self.members.get(&seat.member).is_none_or(|m| m.phase == v1::Phase::Finishing);
         if self.stage != Stage::Together || self.stop.is_some() || self.seats.iter().any(finishing) {
             return false;
+        }
+        if self.paused.is_some() {
+            return true;
         }
         let next =
             self.choose(|id, member| !member.draining && (self.rank(id).is_some() || member.is_ready()));

@@ -10,13 +10,14 @@ mod forming;
 mod member;
 #[cfg(test)]
 mod model;
+mod operating;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod told;
 
 pub use member::{Member, MemberId, NoMember, Stream};
-pub use terms::{Beat, Goodbye, Past, Proposal, Refusal, Seat, Spec, State, Verdict};
+pub use terms::{Beat, Goodbye, Past, Proposal, Refusal, Scale, Seat, Spec, State, Verdict};
 
 use proto::{Exit, Generation, GlobalStep, Rank, WorldSize, v1};
 use std::{
@@ -66,6 +67,10 @@ pub struct Membership {
     stop: Option<v1::Stop>,
     /// This coordinator was asked for the stop, and not an earlier one.
     asked: bool,
+    /// Who asked that no generation begins.
+    paused: Option<String>,
+    /// Who was sent away, and how; the newest.
+    kicked: BTreeMap<MemberId, String>,
     verdict: Option<Verdict>,
 }
 
@@ -99,6 +104,8 @@ impl Membership {
             committed_by: past.committed_by,
             stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
             asked: false,
+            paused: past.paused,
+            kicked: BTreeMap::new(),
             verdict: None,
         }
     }
@@ -159,6 +166,9 @@ impl Membership {
     /// [`Refusal::Stale`] and [`Refusal::Unknown`].
     pub fn heartbeat(&mut self, beat: Beat, now: Duration) -> Result<v1::Directive, Refusal> {
         let (id, current) = (beat.member, self.generation);
+        if let Some(told) = self.sent_away(id) {
+            return Ok(told);
+        }
         let member = self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?;
         if beat.generation < member.generation || beat.generation > current {
             return Err(Refusal::Stale { found: beat.generation, current });

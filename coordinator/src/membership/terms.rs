@@ -27,6 +27,17 @@ pub struct Spec {
     pub fingerprint: String,
 }
 
+/// How many workers take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scale {
+    /// That the run should have.
+    pub wanted: WorldSize,
+    /// Fewest with which it goes on.
+    pub least: WorldSize,
+    /// Most that take part.
+    pub most: WorldSize,
+}
+
 /// What is known of the run before this coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Past {
@@ -46,6 +57,8 @@ pub struct Past {
     pub drained: Vec<MemberId>,
     /// The members were told to stop, with or without a checkpoint.
     pub stop: Option<bool>,
+    /// Who has paused the run.
+    pub paused: Option<String>,
 }
 
 /// A member of a generation; its rank is its place among them.
@@ -87,6 +100,8 @@ pub enum State {
     Training,
     /// The generation has ended; those that hold the run form another.
     Regrouping,
+    /// Somebody asked that no generation begins; who holds the run waits.
+    Paused,
     /// Somebody asked for the end; the members reach it at the next step boundary.
     Stopping,
     /// Over, as it should be.
@@ -103,6 +118,7 @@ impl State {
             Self::Preparing => "preparing",
             Self::Training => "training",
             Self::Regrouping => "regrouping",
+            Self::Paused => "paused",
             Self::Stopping => "stopping",
             Self::Finished => "finished",
             Self::Failed => "failed",
@@ -160,6 +176,12 @@ pub enum Refusal {
     /// No such member.
     #[error("worker {0} is unknown here: it left, was lost, or joined an earlier coordinator; join again")]
     Unknown(MemberId),
+    /// An operator named a worker that is not here.
+    #[error("there is no worker {0:?}: give its name or its rank, as `tandem workers` shows them")]
+    Nobody(String),
+    /// What an operator asks for can't be, as the run is.
+    #[error("{0}")]
+    Impossible(String),
     /// The run is over.
     #[error("the run is over: {0}")]
     Over(String),

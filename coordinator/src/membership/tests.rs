@@ -3,6 +3,7 @@
 mod adopting;
 mod draining;
 mod ending;
+mod operating;
 mod properties;
 mod regrouping;
 

@@ -12,6 +12,9 @@ impl Membership {
     /// # Errors
     /// [`Refusal::Unknown`].
     pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
+        if let Some(told) = self.sent_away(id) {
+            return Ok(told);
+        }
         let member = self.members.get(&id).ok_or(Refusal::Unknown(id))?;
         let seat = self.rank(id).filter(|_| matches!(self.stage, Stage::Together | Stage::Adopted));
         let kind = match (&self.verdict, seat) {
@@ -101,6 +104,7 @@ impl Membership {
             (None, Stage::Together) if self.trains() => State::Training,
             (None, Stage::Together) => State::Preparing,
             (None, Stage::Parting { .. }) => State::Regrouping,
+            (None, Stage::Idle) if self.is_held_back() => State::Paused,
             (None, Stage::Idle) if self.members.values().any(Member::holds) => State::Regrouping,
             (None, Stage::Idle | Stage::Adopted) => State::Waiting,
         }
@@ -113,6 +117,10 @@ impl Membership {
         }
         let course = self.course();
         match self.stop {
+            None if self.paused.is_some() && self.stage != Stage::Idle => {
+                let by = self.paused().unwrap_or_default();
+                format!("pausing at the next step boundary, as {by} asked; {course}")
+            }
             None => course,
             Some(stop) => {
                 let how = if stop.checkpoint { "with a checkpoint " } else { "" };
@@ -126,6 +134,10 @@ impl Membership {
         match self.stage {
             Stage::Idle if self.proposal.is_some() => {
                 format!("generation {} begins when the journal has it", generation.next())
+            }
+            Stage::Idle if self.is_held_back() => {
+                let (by, held) = (self.paused().unwrap_or_default(), self.candidates().len() as u32);
+                format!("paused, as {by} asked, until it is resumed; {} ready", count(held))
             }
             Stage::Idle => self.who_is_missing(),
             Stage::Adopted => {
@@ -174,7 +186,8 @@ impl Membership {
 
     /// How long others are still waited for before the run goes on with fewer.
     pub fn patience(&self, now: Duration) -> Option<Duration> {
-        let waits = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
+        let idle = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
+        let waits = idle && !self.is_held_back();
         let enough = || self.candidates().len() >= self.spec.least.index();
         let left = self.deadline.filter(|_| waits && enough())?.checked_sub(now);
         left.filter(|left| !left.is_zero())

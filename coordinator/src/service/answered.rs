@@ -11,13 +11,14 @@ const REMEMBERED: usize = 1024;
 /// Longest request id, in bytes.
 const MAX_ID: usize = 128;
 
-/// The answers of one verb.
+/// The answers to operators.
 pub(super) struct Answered<T> {
     held: Mutex<Held<T>>,
 }
 
 struct Held<T> {
-    answers: HashMap<String, T>,
+    /// By request id: for what, and the answer.
+    answers: HashMap<String, (String, T)>,
     order: VecDeque<String>,
 }
 
@@ -28,21 +29,31 @@ impl<T> Default for Answered<T> {
 }
 
 impl<T: Clone> Answered<T> {
-    /// Answers the request `id` with what `act` returns, or with the earlier answer. A refusal is not remembered.
+    /// Answers the request `id` for `what` with what `act` returns, or with the earlier answer. A refusal is not remembered.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT without a usable id, and the refusals of `act`.
-    pub(super) fn once(&self, id: &str, act: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+    /// INVALID_ARGUMENT without a usable id, ALREADY_EXISTS for one of another request, and the refusals of `act`.
+    pub(super) fn once(
+        &self,
+        id: &str,
+        what: &str,
+        act: impl FnOnce() -> Result<T, Status>,
+    ) -> Result<T, Status> {
         if id.is_empty() || id.len() > MAX_ID {
             let text = format!(
-                "request_id has {} bytes: give a new unique one of 1 to {MAX_ID} per request",
+                "asked.id has {} bytes: give a new unique one of 1 to {MAX_ID} per request",
                 id.len()
             );
             return Err(Status::invalid_argument(text));
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = held.answers.get(id) {
-            return Ok(answer.clone());
+        match held.answers.get(id) {
+            Some((before, answer)) if before == what => return Ok(answer.clone()),
+            Some((before, _)) => {
+                let text = format!("the request {id:?} was {before:?} before: give every request its own id");
+                return Err(Status::already_exists(text));
+            }
+            None => {}
         }
         let answer = act()?;
         if held.order.len() == REMEMBERED
@@ -51,7 +62,7 @@ impl<T: Clone> Answered<T> {
             held.answers.remove(&oldest);
         }
         held.order.push_back(id.into());
-        held.answers.insert(id.into(), answer.clone());
+        held.answers.insert(id.into(), (what.into(), answer.clone()));
         Ok(answer)
     }
 }
@@ -65,7 +76,7 @@ mod tests {
         let answered = Answered::default();
         let mut count = 0;
         let mut ask = |id: &str| {
-            answered.once(id, || {
+            answered.once(id, "stop", || {
                 count += 1;
                 Ok::<_, Status>(count)
             })
@@ -79,9 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_of_one_request() {
+        let answered = Answered::default();
+        answered.once("a", "stop", || Ok(1)).unwrap();
+        let other = answered.once("a", "pause", || Ok(2)).unwrap_err();
+        assert_eq!(other.code(), tonic::Code::AlreadyExists);
+        assert!(other.message().contains("\"stop\""), "{other}");
+    }
+
+    #[test]
     fn a_refusal_may_be_tried_again() {
         let answered = Answered::default();
-        assert!(answered.once("a", || Err::<u32, _>(Status::aborted("no"))).is_err());
-        assert_eq!(answered.once("a", || Ok(5)).unwrap(), 5);
+        assert!(answered.once("a", "stop", || Err::<u32, _>(Status::aborted("no"))).is_err());
+        assert_eq!(answered.once("a", "stop", || Ok(5)).unwrap(), 5);
     }
 }

@@ -1,6 +1,6 @@
 //! What workers call.
 
-use super::{member, not_taken, refused};
+use super::{member, not_taken, one_line, refused};
 use crate::{attendance::Attendance, checkpoints::Report, control::Control, membership::Beat};
 use futures::{StreamExt, stream, stream::BoxStream};
 use proto::{
@@ -125,19 +125,9 @@ impl Membership for Service {
             Ok(())
         } else {
             let exit = i32::try_from(request.exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
-            Err((exit, one_line(&request.reason)))
+            Err((exit, one_line(&request.reason, LONGEST_REASON)))
         };
         let left = self.control.decide(|membership, now| membership.leave(id, end, now));
         left.map(|()| Response::new(v1::LeaveReply {})).map_err(refused)
-    }
-}
-
-/// A reason stays a sentence in logs and tables, whatever a worker sends.
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(LONGEST_REASON) {
-        None => line,
-        Some((end, _)) => format!("{} … (the worker's log has all of it)", &line[..end]),
     }
 }

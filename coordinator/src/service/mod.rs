@@ -52,6 +52,16 @@ pub async fn routes(control: Arc<Control>) -> Result<Routes, tonic_reflection::s
     Ok(routes.routes())
 }
 
+/// A text stays a sentence in logs and tables, whatever somebody sends.
+fn one_line(text: &str, longest: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(longest) {
+        None => line,
+        Some((end, _)) => format!("{} … (the sender's log has all of it)", &line[..end]),
+    }
+}
+
 fn member(name: &str) -> Result<MemberId, Status> {
     name.parse().map_err(|e: crate::membership::NoMember| Status::invalid_argument(e.to_string()))
 }
@@ -59,8 +69,8 @@ fn member(name: &str) -> Result<MemberId, Status> {
 fn refused(refusal: Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
-        Refusal::Unknown(_) => Status::not_found(text),
-        Refusal::Stale { .. } | Refusal::Over(_) | Refusal::NotExpected { .. } => {
+        Refusal::Unknown(_) | Refusal::Nobody(_) => Status::not_found(text),
+        Refusal::Stale { .. } | Refusal::Over(_) | Refusal::NotExpected { .. } | Refusal::Impossible(_) => {
             Status::failed_precondition(text)
         }
     }

@@ -1,67 +1,183 @@
 //! What operators call.
 
-use super::{answered::Answered, refused};
-use crate::control::Control;
+use super::{answered::Answered, one_line, refused};
+use crate::{
+    control::Control,
+    journal::{Asked, Trail},
+    membership::{MemberId, Membership, Refusal, Scale},
+};
+use futures::{StreamExt, stream, stream::BoxStream};
 use proto::{
     Generation,
     v1::{self, operator_server::Operator},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
 use tonic::{Request, Response, Status};
+
+/// Characters of a name that are kept.
+const LONGEST_NAME: usize = 100;
+/// Time between two statuses of a stream.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The service.
 pub(super) struct Service {
     control: Arc<Control>,
-    checkpoints: Answered<u64>,
-    stops: Answered<()>,
+    answered: Answered<Answer>,
+}
+
+/// What is answered.
+#[derive(Clone)]
+enum Answer {
+    Done,
+    Checkpoint(u64),
+    Worker(MemberId),
+    Scale(Scale),
 }
 
 impl Service {
     pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, checkpoints: Answered::default(), stops: Answered::default() }
+        Self { control, answered: Answered::default() }
+    }
+
+    /// Does what is asked for, once.
+    fn once(
+        &self,
+        asked: Option<v1::Asked>,
+        what: String,
+        act: impl FnOnce(&mut Membership, Generation, &str, Duration) -> Result<Answer, Refusal>,
+    ) -> Result<Answer, Status> {
+        let v1::Asked { id, expected_generation, by } = asked.unwrap_or_default();
+        let by = one_line(&by, LONGEST_NAME);
+        let by = if by.is_empty() { "somebody".into() } else { by };
+        self.answered.once(&id, &what, || {
+            let asked = Asked { id: id.clone(), by: by.clone(), what: what.clone() };
+            let expected = Generation(expected_generation);
+            self.control.ask(asked, |membership, now| act(membership, expected, &by, now)).map_err(refused)
+        })
     }
 }
 
 #[tonic::async_trait]
 impl Operator for Service {
+    type WatchStream = BoxStream<'static, Result<v1::StatusReply, Status>>;
+    type EventsStream = BoxStream<'static, Result<v1::Event, Status>>;
+
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        let now = self.control.watch().borrow().clone();
-        let left = now.patience.map(|left| format!(", for {:.0} s more", left.as_secs_f64()));
-        Ok(Response::new(v1::StatusReply {
-            run: self.control.handout().run.clone(),
-            state: now.state.word().into(),
-            reason: now.reason + &left.unwrap_or_default(),
-            generation: now.generation.0,
-            step: now.step.0,
-            steps: now.steps.0,
-            committed_checkpoint: now.committed.0,
-            pairs_per_second: now.pairs_per_second,
-            scalars: now.scalars.into_iter().collect(),
-            members: self.control.members(),
-        }))
+        Ok(Response::new(self.control.status()))
+    }
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (control, watch) = (self.control.clone(), self.control.watch());
+        let told = stream::unfold(Some((control, watch, false)), async |state| {
+            let (control, mut watch, again) = state?;
+            if again {
+                sleep(PAUSE).await;
+                watch.changed().await.ok()?;
+            }
+            let over = watch.borrow_and_update().state.is_final();
+            Some((Ok(control.status()), (!over).then_some((control, watch, true))))
+        });
+        Ok(Response::new(told.boxed()))
+    }
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let v1::EventsRequest { after, follow } = request.into_inner();
+        let state = Some((self.control.trail(), after));
+        let told = stream::unfold(state, move |state: Option<(Trail, u64)>| async move {
+            let (mut trail, number) = state?;
+            match trail.after(number, follow).await {
+                Ok(None) => None,
+                Ok(Some(told)) => {
+                    let over = told.kind() == "ended" && follow;
+                    Some((Ok(told.to_wire()), (!over).then_some((trail, told.number))))
+                }
+                Err(error) => Some((Err(Status::unavailable(error.to_string())), None)),
+            }
+        });
+        Ok(Response::new(told.boxed()))
     }
 
     async fn checkpoint(
         &self,
         request: Request<v1::CheckpointRequest>,
     ) -> Result<Response<v1::CheckpointReply>, Status> {
-        let v1::CheckpointRequest { request_id, expected_generation } = request.into_inner();
-        let expected = Generation(expected_generation);
-        let ask =
-            || self.control.decide(|membership, _| membership.request_checkpoint(expected)).map_err(refused);
-        let request = self.checkpoints.once(&request_id, ask)?;
+        let asked = request.into_inner().asked;
+        let answer = self.once(asked, "checkpoint".into(), |membership, expected, _, _| {
+            membership.request_checkpoint(expected).map(Answer::Checkpoint)
+        })?;
+        let request = if let Answer::Checkpoint(request) = answer { request } else { 0 };
         Ok(Response::new(v1::CheckpointReply { request }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
-        let v1::StopRequest { request_id, expected_generation, checkpoint } = request.into_inner();
-        let expected = Generation(expected_generation);
-        let ask = || {
-            self.control
-                .decide(|membership, _| membership.request_stop(expected, checkpoint).map(drop))
-                .map_err(refused)
-        };
-        self.stops.once(&request_id, ask)?;
+        let v1::StopRequest { asked, checkpoint } = request.into_inner();
+        let what = if checkpoint { "stop with a checkpoint" } else { "stop without a checkpoint" };
+        self.once(asked, what.into(), |membership, expected, _, _| {
+            membership.request_stop(expected, checkpoint).map(|_| Answer::Done)
+        })?;
         Ok(Response::new(v1::StopReply {}))
+    }
+
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseReply>, Status> {
+        self.once(request.into_inner().asked, "pause".into(), |membership, expected, by, now| {
+            membership.pause(expected, by, now).map(|()| Answer::Done)
+        })?;
+        Ok(Response::new(v1::PauseReply {}))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeReply>, Status> {
+        self.once(request.into_inner().asked, "resume".into(), |membership, expected, _, now| {
+            membership.resume(expected, now).map(|()| Answer::Done)
+        })?;
+        Ok(Response::new(v1::ResumeReply {}))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerReply>, Status> {
+        let v1::DrainWorkerRequest { asked, worker } = request.into_inner();
+        let what = format!("drain worker {}", one_line(&worker, LONGEST_NAME));
+        let answer = self.once(asked, what, |membership, expected, _, now| {
+            let id = membership.find(&worker)?;
+            membership.dismiss(expected, id, now).map(|()| Answer::Worker(id))
+        })?;
+        Ok(Response::new(v1::DrainWorkerReply { member: answer.worker() }))
+    }
+
+    async fn kick(&self, request: Request<v1::KickRequest>) -> Result<Response<v1::KickReply>, Status> {
+        let v1::KickRequest { asked, worker } = request.into_inner();
+        let what = format!("kick worker {}", one_line(&worker, LONGEST_NAME));
+        let answer = self.once(asked, what, |membership, expected, by, now| {
+            let id = membership.find(&worker)?;
+            membership.kick(expected, id, by, now).map(|()| Answer::Worker(id))
+        })?;
+        Ok(Response::new(v1::KickReply { member: answer.worker() }))
+    }
+
+    async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
+        let v1::ScaleRequest { asked, workers, min_workers, max_workers } = request.into_inner();
+        let numbers = [workers, min_workers, max_workers];
+        let names = ["", "at least ", "at most "].into_iter().zip(numbers);
+        let given: Vec<String> = names.filter_map(|(name, n)| Some(format!("{name}{}", n?))).collect();
+        let what = format!("scale to {} workers", given.join(", "));
+        let answer = self.once(asked, what, |membership, expected, _, now| {
+            membership.scale(expected, numbers, now).map(Answer::Scale)
+        })?;
+        let Answer::Scale(Scale { wanted, least, most }) = answer else {
+            return Ok(Response::new(v1::ScaleReply::default()));
+        };
+        let reply = v1::ScaleReply { workers: wanted.0, min_workers: least.0, max_workers: most.0 };
+        Ok(Response::new(reply))
+    }
+}
+
+impl Answer {
+    fn worker(self) -> String {
+        if let Self::Worker(id) = self { id.to_string() } else { String::new() }
     }
 }

@@ -1,5 +1,7 @@
 //! A whole run as two workers and an operator speak it, over a real connection.
 
+mod operating;
+
 use crate::{
     Error,
     checkpoints::{Checkpoints, Identity},
@@ -73,8 +75,8 @@ async fn serve() -> Run {
     let folder = store.below(checkpoint::FOLDER);
     let checkpoints = Checkpoints::new(&store, identity, &CheckpointSection::default());
     store.below(ledger::FOLDER).put("s", vec![1; 5]).await.unwrap();
-    let control =
-        Arc::new(Control::new(handout, Membership::new(spec, past, Duration::ZERO), checkpoints, recorder));
+    let membership = Membership::new(spec, past, Duration::ZERO);
+    let control = Arc::new(Control::new(handout, membership, checkpoints, recorder, journal.trail()));
     let kept = control.clone();
     let journal = tokio::spawn(async move { record::keep(&kept, &journal).await });
     let listener = server::listen("127.0.0.1:0").await.unwrap();
@@ -98,6 +100,10 @@ async fn serve() -> Run {
         operator: OperatorClient::new(channel.clone()),
         channel,
     }
+}
+
+fn asked(id: &str, expected_generation: u64) -> Option<v1::Asked> {
+    Some(v1::Asked { id: id.into(), expected_generation, by: "bob@desk".into() })
 }
 
 impl Run {
@@ -177,11 +183,11 @@ async fn a_run_ends_as_asked_after_its_checkpoint() {
     for name in &names {
         run.workers.heartbeat(beat(name, G, v1::Phase::Training)).await.unwrap();
     }
-    let ask = v1::CheckpointRequest { request_id: "once".into(), expected_generation: G };
+    let ask = v1::CheckpointRequest { asked: asked("once", G) };
     for _ in 0..2 {
         assert_eq!(run.operator.checkpoint(ask.clone()).await.unwrap().into_inner().request, 1);
     }
-    let stop = v1::StopRequest { request_id: "stop".into(), expected_generation: 0, checkpoint: true };
+    let stop = v1::StopRequest { asked: asked("stop", 0), checkpoint: true };
     run.operator.stop(stop).await.unwrap();
     let told = run.workers.heartbeat(beat(&names[0], G, v1::Phase::Training)).await.unwrap().into_inner();
     assert_eq!((told.checkpoint_request, told.stop), (1, Some(v1::Stop { checkpoint: true })));
@@ -272,8 +278,7 @@ async fn what_is_stale_or_foreign_is_refused_with_its_code() {
         .await
         .unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().into_inner().values, [value]);
-    let stop =
-        |id: &str| v1::StopRequest { request_id: id.into(), expected_generation: G + 1, checkpoint: true };
+    let stop = |id: &str| v1::StopRequest { asked: asked(id, G + 1), checkpoint: true };
     assert_eq!(code(run.operator.stop(stop("a"))).await, Code::FailedPrecondition);
     assert_eq!(code(run.operator.stop(stop(""))).await, Code::InvalidArgument);
 }

@@ -235,6 +235,7 @@ impl Coordinator {
             answered: durable.answered,
             drained: durable.drained.clone(),
             stop: durable.stop,
+            paused: None,
         };
         let membership = Membership::new(rules.spec(), past, NOW);
         let (parts, of, whole) = (BTreeMap::new(), Generation(0), None);

@@ -33,6 +33,11 @@ enum Event {
     Confirm,
     Checkpoint,
     Stop(bool),
+    Pause,
+    Resume,
+    Kick(usize),
+    /// To so many of those that the run may have.
+    Scale(u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -45,7 +50,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (1..5u32, 0..2u8).prop_map(|(pid, end)| Event::Exited { pid, end }),
         2 => member.clone().prop_map(Event::Attend),
         2 => member.clone().prop_map(Event::Gone),
-        1 => member.prop_map(Event::Drain),
+        1 => member.clone().prop_map(Event::Drain),
+        1 => member.prop_map(Event::Kick),
+        1 => Just(Event::Pause),
+        1 => Just(Event::Resume),
+        1 => (0..4u32).prop_map(Event::Scale),
         3 => (0..12u64).prop_map(Event::Tick),
         1 => (0..12u64).prop_map(Event::Commit),
         6 => Just(Event::Confirm),
@@ -108,6 +117,14 @@ impl Run {
                 let proposed = self.it.proposal().map(|proposal| proposal.generation);
                 assert!(proposed.is_none_or(|generation| self.it.confirm(generation, now)));
                 None
+            }
+            Event::Pause => self.it.pause(Generation(0), "bob", now).err(),
+            Event::Resume => self.it.resume(Generation(0), now).err(),
+            Event::Kick(member) => self.it.kick(Generation(0), self.nth(member), "bob", now).err(),
+            Event::Scale(workers) => {
+                let (least, most) = (self.it.spec().least.0, self.it.spec().most.0);
+                let workers = least + workers % (most - least + 1);
+                self.it.scale(Generation(0), [Some(workers), None, None], now).err()
             }
             Event::Checkpoint => self.it.request_checkpoint(Generation(0)).err(),
             Event::Stop(checkpoint) => self.it.request_stop(Generation(0), checkpoint).err(),
@@ -188,6 +205,8 @@ proptest! {
         for event in &events {
             run.meet(event);
         }
+        let _ = run.it.resume(Generation(0), run.now());
+        let _ = run.it.scale(Generation(0), [Some(2), None, None], run.now());
         run.recover();
     }
 }

@@ -1,0 +1,108 @@
+//! What operators ask for.
+
+use super::*;
+
+const ANY: Generation = Generation(0);
+
+#[test]
+fn a_pause_ends_the_generation_and_a_resume_begins_the_next_with_all() {
+    let (mut run, ids) = training(spec(2));
+    run.it.pause(ANY, "bob", run.now()).unwrap();
+    assert!(run.told(ids[0]).regroup && run.it.reason().contains("as bob asked"), "{}", run.it.reason());
+    for id in ids {
+        run.say(id, 1, 5, Phase::Waiting).unwrap();
+    }
+    run.tick(1_000);
+    assert_eq!((run.it.state(), run.it.proposal()), (State::Paused, None), "{}", run.it.reason());
+    assert_eq!(run.it.members().count(), 0, "who falls silent is lost as ever");
+
+    let (mut run, ids) = training(spec(2));
+    run.it.pause(ANY, "bob", run.now()).unwrap();
+    for id in ids {
+        run.say(id, 1, 5, Phase::Waiting).unwrap();
+    }
+    run.it.resume(ANY, run.now()).unwrap();
+    assert_eq!(run.train(&ids, 5), 2);
+}
+
+#[test]
+fn what_was_lost_in_a_pause_is_waited_for_after_it() {
+    let (mut run, ids) = training(Spec { grace: at(10), lost_after: at(1_000), ..spec(2) });
+    run.it.pause(ANY, "bob", run.now()).unwrap();
+    for id in ids {
+        run.say(id, 1, 5, Phase::Waiting).unwrap();
+    }
+    run.it.exited(2, "host-2", Exit::Lost, "was killed", run.now());
+    run.tick(100);
+    run.it.resume(ANY, run.now()).unwrap();
+    assert_eq!((run.it.proposal(), run.it.patience(run.now())), (None, Some(at(10))));
+    run.tick(110);
+    run.confirm();
+    assert_eq!(run.seats([ids[0]]), [(0, 1)]);
+}
+
+#[test]
+fn a_stop_is_heeded_in_a_pause_and_a_pause_is_refused_in_a_stop() {
+    let (mut run, ids) = training(spec(2));
+    run.it.pause(ANY, "bob", run.now()).unwrap();
+    for id in ids {
+        run.say(id, 1, 5, Phase::Waiting).unwrap();
+    }
+    run.it.request_stop(ANY, true).unwrap();
+    run.tick(run.now + 1);
+    run.confirm();
+    assert_eq!(run.told(ids[0]).stop, Some(v1::Stop { checkpoint: true }), "they write it down first");
+    assert!(matches!(run.it.pause(ANY, "eve", run.now()), Err(Refusal::Impossible(_))));
+}
+
+#[test]
+fn who_takes_over_a_paused_run_leaves_it_paused() {
+    let past = Past { epoch: 2, paused: Some("bob".into()), ..Past::default() };
+    let mut run = Run { it: Membership::new(spec(1), past, at(0)), now: 0 };
+    run.ready(1);
+    assert_eq!((run.it.state(), run.it.proposal()), (State::Paused, None));
+    assert!(run.it.reason().contains("as bob asked") && run.it.reason().contains("1 worker ready"));
+    run.it.resume(ANY, run.now()).unwrap();
+    run.confirm();
+}
+
+#[test]
+fn more_take_part_when_the_run_is_scaled_up_and_fewer_when_it_is_scaled_down() {
+    let (mut run, ids) = training(spec(2));
+    let third = run.ready(3);
+    assert!(!run.told(ids[0]).regroup, "there is no place for it");
+    let scaled = run.it.scale(ANY, [Some(3), None, Some(3)], run.now()).unwrap();
+    assert_eq!([scaled.least, scaled.wanted, scaled.most].map(|n| n.0), [1, 3, 3]);
+    assert!(run.told(ids[0]).regroup);
+    for id in ids {
+        run.say(id, 1, 5, Phase::Waiting).unwrap();
+    }
+    let all = [ids[0], ids[1], third];
+    run.train(&all, 5);
+    run.it.scale(ANY, [Some(2), None, Some(2)], run.now()).unwrap();
+    assert!(run.told(third).regroup);
+    for id in all {
+        run.say(id, 2, 6, Phase::Waiting).unwrap();
+    }
+    run.train(&ids, 6);
+    assert!(run.waits(third), "it is held ready");
+    for wrong in [[None, Some(0), None], [Some(9), None, None], [None, None, Some(1)]] {
+        assert!(matches!(run.it.scale(ANY, wrong, run.now()), Err(Refusal::Impossible(_))), "{wrong:?}");
+    }
+    assert!(matches!(run.it.scale(Generation(1), [None; 3], run.now()), Err(Refusal::NotExpected { .. })));
+}
+
+#[test]
+fn who_is_kicked_is_told_to_go_whenever_it_asks() {
+    let (mut run, ids) = training(spec(2));
+    let second = run.it.find("1").unwrap();
+    assert_eq!((second, run.it.find(&ids[0].to_string())), (ids[1], Ok(ids[0])));
+    run.it.kick(ANY, second, "bob", run.now()).unwrap();
+    assert!(run.it.reason().contains("was kicked by bob"), "{}", run.it.reason());
+    assert!(run.is_dismissed(second) && run.say(second, 1, 5, Phase::Training).is_ok());
+    assert_eq!(run.it.find("1"), Err(Refusal::Nobody("1".into())));
+    run.broken(ids[0], 1, 5);
+    run.confirm();
+    assert_eq!(run.seats([ids[0]]), [(0, 1)]);
+    assert_eq!(run.ready(2).number, 3, "its process may come back under another name");
+}
