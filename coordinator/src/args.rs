@@ -59,6 +59,12 @@ pub enum Verb {
         after_help = "Examples:\n  tandem config --set model.preset=albef-tiny --set data.train=/data/pairs --set text.tokenizer=/data/vocab.txt\n  tandem config --config run.toml --set optimizer.batch=1024 > resolved.toml"
     )]
     Config(Layers),
+    /// Prints a script that completes this command in a shell
+    #[command(after_help = "Example, for bash:\n  source <(tandem completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Makes, indexes, shows and checks datasets
     #[command(subcommand)]
     Data(Data),

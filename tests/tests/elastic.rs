@@ -236,3 +236,67 @@ fn anomalies_are_skipped_or_rolled_back_alike_on_all_workers_and_stand_in_the_le
         assert_eq!(undone.as_u64() > Some(0), policy == "rollback", "{proof}");
     }
 }
+
+#[test]
+fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
+    let place = Place::new();
+    // A worker that stands still would not count as lost for long enough to see who sends it away.
+    let sets = [FOREVER, CONSTANT, EXACT, "cluster.lost_after=600"];
+    let (mut run, url) = place.serve("out", &sets);
+    let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
+    let (one, two) = (start("one"), start("two"));
+    trains_on(&mut run, 2);
+    let watch = std::thread::spawn({
+        let url = url.clone();
+        move || tandem(&["watch", "--json", "--coordinator", &url])
+    });
+    let ask = |verb: &[&str]| tandem(&[verb, &["--coordinator", &url]].concat());
+
+    let told = ask(&["pause"]);
+    assert!(told.code == Some(0) && told.out.contains("paused at step"), "{told:?}");
+    let at = step(&run);
+    assert_eq!((run_state(&place, "out").as_str(), ask(&["checkpoint", "now"]).code), ("paused", Some(69)));
+    let told = ask(&["resume"]);
+    assert!(told.code == Some(0) && told.out.starts_with("training in generation 2"), "{told:?}");
+    assert!(step(&run) >= at);
+    trains_on(&mut run, 2);
+
+    let last = seated(&run)[1];
+    let (still, other) = if last == one.pid() { (one, two) } else { (two, one) };
+    still.signal("STOP");
+    let told = ask(&["kick", "1"]);
+    assert!(told.code == Some(0) && told.out.contains("is sent away"), "{told:?}");
+    trains_on(&mut run, 1);
+    still.signal("CONT");
+    assert_eq!(still.end(), Some(75), "it was sent away");
+
+    let told = ask(&["scale", "--workers", "1", "--max", "2", "--json"]);
+    assert_eq!(told.out.trim(), r#"{"max_workers":2,"min_workers":1,"workers":1}"#, "{told:?}");
+    let third = start("three");
+    trains_on(&mut run, 2);
+    assert_eq!(ask(&["scale", "--min", "3"]).code, Some(69), "more than there may be");
+    let told = ask(&["drain", "0", "--generation", "1"]);
+    assert!(told.code == Some(69) && told.err.contains("expected 1"), "{told:?}");
+    assert_eq!(ask(&["drain", "0"]).code, Some(0));
+    assert_eq!(other.end(), Some(75), "it was told to go");
+    trains_on(&mut run, 1);
+    assert!(ask(&["workers"]).out.contains(&third.pid().to_string()));
+
+    assert_eq!(ask(&["stop"]).code, Some(0));
+    assert_eq!((third.end(), run.end().code), (Some(75), Some(75)));
+    let watched = watch.join().unwrap();
+    assert_eq!(watched.code, Some(75), "{}", watched.err);
+    let states: Vec<Value> = watched.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(states.iter().any(|status| status["state"] == "paused"), "{}", watched.out);
+    let told = tandem(&["events", "--json", "--run", &place.path("out")]);
+    let events: Vec<Value> = told.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked: Vec<&str> = events
+        .iter()
+        .filter(|event| event["kind"] == "asked")
+        .filter_map(|event| event["text"].as_str()?.split("asks: ").nth(1))
+        .collect();
+    let all = ["pause", "resume", "kick worker 1", "scale to 1, at most 2 workers", "drain worker 0"];
+    assert_eq!(asked, [&all[..], &["stop with a checkpoint"]].concat());
+    assert_eq!(events.last().unwrap()["kind"], "ended");
+    assert_undisturbed(&place, "out", &sets);
+}

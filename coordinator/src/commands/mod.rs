@@ -7,7 +7,11 @@ mod eval;
 mod operate;
 mod run;
 
-use crate::{Error, Result, args::Verb};
+use crate::{
+    Error, Result,
+    args::{Args, Verb},
+};
+use clap::CommandFactory;
 use std::io::Write;
 
 /// Does what was asked for.
@@ -24,6 +28,11 @@ pub fn act(verb: Verb) -> Result<()> {
         Verb::Eval { arguments } => eval::hand_over("eval", &arguments),
         Verb::Export { arguments } => eval::hand_over("export", &arguments),
         Verb::Config(layers) => config::print(&layers, out),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "tandem", &mut script);
+            say(out, &String::from_utf8_lossy(&script))
+        }
         Verb::Data(verb) => runtime()?.block_on(data::act(verb, out)),
     }
 }
