@@ -4,7 +4,7 @@ use crate::{
     control::Control,
     membership::{MemberId, Refusal},
 };
-use proto::v1;
+use proto::v1::{self, directive::Kind};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ impl Attendance {
     /// # Errors
     /// [`Refusal::Unknown`].
     pub fn begin(control: Arc<Control>, member: MemberId) -> Result<Self, Refusal> {
-        let serial = control.decide(|membership, now| membership.attend(member, now))?;
+        let serial = control.admit(|membership, now| membership.attend(member, now))?;
         let turns = control.turns();
         Ok(Self { control, member, serial, turns, told: None })
     }
@@ -36,7 +36,7 @@ impl Attendance {
         loop {
             self.turns.borrow_and_update();
             let directive = self.control.directive(self.member)?;
-            let told = self.told.replace(v1::Directive { serial: 0, ..directive.clone() });
+            let told = self.told.replace(core_of(&directive));
             if told != self.told {
                 return Ok(directive);
             }
@@ -46,8 +46,21 @@ impl Attendance {
     }
 }
 
+/// What makes another directive of it: not its number, nor another reason to wait.
+fn core_of(directive: &v1::Directive) -> v1::Directive {
+    let kind = match &directive.kind {
+        Some(Kind::Wait(_)) => Some(Kind::Wait(v1::Wait::default())),
+        // A generation's seats do not change.
+        Some(Kind::Assignment(seat)) => {
+            Some(Kind::Assignment(v1::Assignment { generation: seat.generation, ..Default::default() }))
+        }
+        other => other.clone(),
+    };
+    v1::Directive { kind, serial: 0, ..*directive }
+}
+
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.control.decide(|membership, now| membership.gone(self.member, self.serial, now));
+        self.control.admit(|membership, now| membership.gone(self.member, self.serial, now));
     }
 }

@@ -14,7 +14,10 @@ use crate::{
     pace::Pace,
     rendezvous::Rendezvous,
 };
-use proto::{Exit, Generation, GlobalStep, v1};
+use proto::{
+    Exit, Generation, GlobalStep,
+    v1::{self, directive::Kind},
+};
 use snapshot::Outlook;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -59,12 +62,31 @@ pub enum ReportError {
     Metrics(#[from] MetricsError),
 }
 
+/// Consequences that take longer are not drawn after each event by itself.
+const BRIEF: Duration = Duration::from_micros(200);
+
+/// The membership, and what was last told of it.
+struct Held {
+    membership: Membership,
+    /// The number of decisions so far, which orders the directives.
+    serial: u64,
+    outlook: Outlook,
+    /// When consequences may be drawn again that can wait.
+    rested: Duration,
+}
+
+impl Held {
+    fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
+        let directive = self.membership.directive(id, &self.outlook.bulletin)?;
+        Ok(v1::Directive { serial: self.serial, ..directive })
+    }
+}
+
 /// The shared run. Its locks are never held over an await.
 pub struct Control {
     started: Instant,
     handout: Handout,
-    /// With the number of decisions so far, which orders the directives.
-    membership: Mutex<(Membership, u64)>,
+    held: Mutex<Held>,
     pace: Mutex<Pace>,
     /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
     latest: Mutex<metrics::Latest>,
@@ -96,12 +118,14 @@ impl Control {
     ) -> Self {
         let latest = recorder.latest();
         let epoch = membership.epoch();
-        let first = Snapshot::of(&membership, Duration::ZERO, &Pace::default(), handout.batch, &latest);
+        let outlook = Outlook::of(&membership);
+        let first =
+            Snapshot::of(&membership, &outlook, Duration::ZERO, &Pace::default(), handout.batch, &latest);
         Self {
             started: Instant::now(),
             handout,
-            // Those of a later coordinator are larger, however long this one lives.
-            membership: Mutex::new((membership, epoch << 40)),
+            // Numbers of a later coordinator are larger, however long this one lives.
+            held: Mutex::new(Held { membership, serial: epoch << 40, outlook, rested: Duration::ZERO }),
             pace: Mutex::default(),
             latest: Mutex::new(latest),
             rendezvous: Rendezvous::default(),
@@ -139,7 +163,7 @@ impl Control {
 
     /// Looks at the membership.
     pub fn look<T>(&self, at: impl FnOnce(&Membership) -> T) -> T {
-        at(&lock(&self.membership).0)
+        at(&lock(&self.held).membership)
     }
 
     /// What a member has to do.
@@ -147,8 +171,7 @@ impl Control {
     /// # Errors
     /// A worker that is unknown.
     pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
-        let held = lock(&self.membership);
-        held.0.directive(id).map(|directive| v1::Directive { serial: held.1, ..directive })
+        lock(&self.held).directive(id)
     }
 
     /// Takes a worker's heartbeat.
@@ -156,9 +179,22 @@ impl Control {
     /// # Errors
     /// A worker that is unknown or of another generation.
     pub fn heartbeat(&self, beat: Beat) -> Result<v1::Directive, Refusal> {
-        self.turn(|membership, now, serial| {
-            membership.heartbeat(beat, now).map(|directive| v1::Directive { serial, ..directive })
-        })
+        let id = beat.member;
+        self.turn(true, |membership, now| membership.heartbeat(beat, now))?;
+        let mut directive = self.directive(id)?;
+        if let Some(Kind::Assignment(seat)) = &mut directive.kind
+            && seat.generation == beat.generation.0
+        {
+            // It has entered that one: of thousands of workers, each would be told about all others every second.
+            seat.lanes.clear();
+        }
+        Ok(directive)
+    }
+
+    /// A worker joins, listens, or has ceased to: as [`decide`](Self::decide), but where that takes long for many workers,
+    /// consequences are drawn for several such events together.
+    pub fn admit<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
+        self.turn(true, act)
     }
 
     /// Does what an operator asks for, and has it written into the journal, unless it is refused.
@@ -197,36 +233,51 @@ impl Control {
 
     /// Lets `act` decide with the present time, and does what follows from it.
     pub fn decide<T>(&self, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
-        self.turn(|membership, now, _| act(membership, now))
+        self.turn(false, act)
     }
 
-    fn turn<T>(&self, act: impl FnOnce(&mut Membership, Duration, u64) -> T) -> T {
+    fn turn<T>(&self, may_wait: bool, act: impl FnOnce(&mut Membership, Duration) -> T) -> T {
         let now = self.started.elapsed();
-        let mut held = lock(&self.membership);
-        let (membership, serial) = &mut *held;
-        *serial += 1;
-        let before = Outlook::of(membership);
-        let answer = act(membership, now, *serial);
+        let held = &mut *lock(&self.held);
+        held.serial += 1;
+        held.membership.put_off();
+        let answer = act(&mut held.membership, now);
+        if !may_wait || (held.membership.is_stirred() && now >= held.rested) {
+            self.follow(held, now);
+        }
+        answer
+    }
+
+    /// Draws the consequences, and does what follows from them.
+    fn follow(&self, held: &mut Held, now: Duration) {
+        held.membership.catch_up(now);
+        let membership = &held.membership;
         let after = Outlook::of(membership);
-        if (before.state, &before.reason) != (after.state, &after.reason) {
-            tracing::info!(state = after.state.word(), "{}", after.reason);
+        let before = std::mem::replace(&mut held.outlook, after);
+        let Outlook { bulletin, acts } = &held.outlook;
+        if (before.acts.state, &before.bulletin.reason) != (acts.state, &bulletin.reason) {
+            tracing::info!(state = acts.state.word(), "{}", bulletin.reason);
         }
-        if before.generation != after.generation {
-            self.rendezvous.open(after.generation);
+        if before.acts.generation != acts.generation {
+            self.rendezvous.open(acts.generation);
         }
-        if after.state.is_final() || !after.together {
-            self.rendezvous.close(&after.reason);
+        if acts.state.is_final() || !acts.together {
+            self.rendezvous.close(&bulletin.reason);
         }
-        if before != after {
+        if before.acts != *acts {
             self.turns.send_modify(|turns| *turns += 1);
         }
         let mut pace = lock(&self.pace);
-        if matches!(after.state, State::Training | State::Stopping) {
+        if matches!(acts.state, State::Training | State::Stopping) {
             pace.observe(membership.step(), now);
         }
         let latest = lock(&self.latest);
-        self.published.send_replace(Snapshot::of(membership, now, &pace, self.handout.batch, &latest));
-        answer
+        let snapshot = Snapshot::of(membership, &held.outlook, now, &pace, self.handout.batch, &latest);
+        self.published.send_replace(snapshot);
+        let done = self.started.elapsed();
+        let took = done.saturating_sub(now);
+        // At most half of the time goes into it.
+        held.rested = if took > BRIEF { done + took } else { done };
     }
 
     /// The run for operators.
@@ -255,7 +306,7 @@ impl Control {
     /// The members, for status: those with a seat by rank, then the others.
     fn members(&self) -> Vec<v1::Member> {
         let now = self.started.elapsed();
-        let membership = &lock(&self.membership).0;
+        let membership = &lock(&self.held).membership;
         let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
             member: id.to_string(),
             host: member.host.clone(),

@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod faults;
+pub mod load;
 pub mod net;
 pub mod run;
 pub mod worker;

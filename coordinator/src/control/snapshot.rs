@@ -1,7 +1,7 @@
 //! The run at one moment: what people are shown of it, and what others act on.
 
 use crate::{
-    membership::{Membership, State, Verdict},
+    membership::{Bulletin, Membership, State, Verdict},
     metrics,
     pace::Pace,
 };
@@ -45,6 +45,7 @@ impl Snapshot {
     /// The run as it is `now`.
     pub(super) fn of(
         membership: &Membership,
+        outlook: &Outlook,
         now: Duration,
         pace: &Pace,
         batch: u32,
@@ -52,8 +53,8 @@ impl Snapshot {
     ) -> Self {
         let steps = membership.spec().steps;
         Self {
-            state: membership.state(),
-            reason: membership.reason(),
+            state: outlook.acts.state,
+            reason: outlook.bulletin.reason.clone(),
             patience: membership.patience(now),
             generation: membership.generation(),
             step: membership.step().max(latest.step),
@@ -70,36 +71,43 @@ impl Snapshot {
     }
 }
 
+/// What of a decision others have to act on, and its sentence.
+pub(super) struct Outlook {
+    pub(super) bulletin: Bulletin,
+    pub(super) acts: Acts,
+}
+
 /// What of a decision others have to act on.
 #[derive(PartialEq)]
-pub(super) struct Outlook {
+pub(super) struct Acts {
     pub(super) state: State,
-    pub(super) reason: String,
+    regroup: bool,
     pub(super) generation: Generation,
     pub(super) together: bool,
-    members: usize,
+    /// Grows with every member that is gone.
+    departures: i64,
     draining: usize,
     request: u64,
     committed: (GlobalStep, u64),
     stop: Option<v1::Stop>,
-    regroup: bool,
     proposed: Option<Generation>,
 }
 
 impl Outlook {
     pub(super) fn of(membership: &Membership) -> Self {
-        Self {
+        let bulletin = membership.bulletin();
+        let acts = Acts {
             state: membership.state(),
-            reason: membership.reason(),
+            regroup: bulletin.regroup,
             generation: membership.generation(),
             together: membership.is_together(),
-            members: membership.members().count(),
+            departures: membership.departures(),
             draining: membership.members().filter(|(_, member)| member.draining).count(),
             request: membership.request(),
             committed: (membership.newest_committed(), membership.answered()),
             stop: membership.stop(),
-            regroup: membership.wants_regroup(),
             proposed: membership.proposal().map(|proposal| proposal.generation),
-        }
+        };
+        Self { bulletin, acts }
     }
 }

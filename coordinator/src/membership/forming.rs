@@ -1,12 +1,16 @@
 //! How generations end and begin: everything that follows by itself from who is here.
 
-use super::{Member, MemberId, Membership, Proposal, Seat, Stage, Stream};
+use super::{Layout, Member, MemberId, Membership, Proposal, Seat, Stage, Stream};
 use proto::{Generation, GlobalStep, v1};
 use std::{collections::BTreeSet, time::Duration};
 
 impl Membership {
     /// Draws the consequences of an event.
     pub(super) fn proceed(&mut self, now: Duration) {
+        if self.puts_off {
+            self.stirred = true;
+            return;
+        }
         if self.verdict.is_some() {
             return;
         }
@@ -24,6 +28,24 @@ impl Membership {
         let idle = self.stage == Stage::Idle && self.proposal.is_none();
         if idle && !self.conclude_idle() && !self.is_held_back() {
             self.propose(now);
+        }
+    }
+
+    /// The consequences of the events that come now are drawn by [`catch_up`](Self::catch_up).
+    pub fn put_off(&mut self) {
+        self.puts_off = true;
+    }
+
+    /// Whether there are consequences to draw: there are none of a heartbeat that only tells of another step.
+    pub fn is_stirred(&self) -> bool {
+        self.stirred
+    }
+
+    /// Draws the consequences that were put off, if there are any.
+    pub fn catch_up(&mut self, now: Duration) {
+        self.puts_off = false;
+        if std::mem::take(&mut self.stirred) {
+            self.proceed(now);
         }
     }
 
@@ -178,6 +200,7 @@ impl Membership {
         }
         self.begun = ((self.committed_by, self.committed), self.answered);
         self.applied = step;
+        self.layout = Layout::of(&seats, self.spec.lanes);
         (self.generation, self.seats, self.stage) = (generation, seats, Stage::Together);
         self.finished = BTreeSet::new();
         self.deadline = Some(now);

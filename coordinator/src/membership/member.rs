@@ -94,8 +94,9 @@ impl Member {
         }
     }
 
-    /// Takes over what it says.
-    pub(super) fn hear(&mut self, beat: Beat, now: Duration) {
+    /// Takes over what it says; whether that is more than another step.
+    pub(super) fn hear(&mut self, beat: Beat, now: Duration) -> bool {
+        let before = (self.phase, self.generation, self.fresh);
         self.heard = now;
         self.phase = beat.phase;
         // Within a generation a worker never goes back; a message that was overtaken may say so.
@@ -103,6 +104,7 @@ impl Member {
         self.applied = if same { self.applied.max(beat.applied) } else { beat.applied };
         self.generation = beat.generation;
         self.fresh = beat.fresh;
+        before != (self.phase, self.generation, self.fresh)
     }
 
     /// Whether it has ever had a part in the run's state.

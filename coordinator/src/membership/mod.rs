@@ -7,10 +7,12 @@
 
 mod ending;
 mod forming;
+mod layout;
 mod member;
 #[cfg(test)]
 mod model;
 mod operating;
+mod silence;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,9 @@ mod told;
 
 pub use member::{Member, MemberId, NoMember, Stream};
 pub use terms::{Beat, Goodbye, Past, Proposal, Refusal, Scale, Seat, Spec, State, Verdict};
+pub use told::Bulletin;
 
+use layout::Layout;
 use proto::{Exit, Generation, GlobalStep, Rank, WorldSize, v1};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +53,8 @@ pub struct Membership {
     stage: Stage,
     /// Of the newest generation, by rank, also after its end.
     seats: Vec<Seat>,
+    /// What follows from them.
+    layout: Layout,
     /// Those of them whose work is done.
     finished: BTreeSet<MemberId>,
     /// The newest step that they have applied.
@@ -71,6 +77,10 @@ pub struct Membership {
     paused: Option<String>,
     /// Who was sent away, and how; the newest.
     kicked: BTreeMap<MemberId, String>,
+    /// Consequences are drawn later.
+    puts_off: bool,
+    /// There are some to draw.
+    stirred: bool,
     verdict: Option<Verdict>,
 }
 
@@ -85,12 +95,13 @@ impl Membership {
             (seat.member, Member { weight, spare, slot, phase, draining, ..unheard })
         });
         Self {
-            spec,
             epoch: past.epoch,
             joined: 0,
             members: adopted.collect(),
             generation: past.generation,
             stage: if past.seats.is_empty() { Stage::Idle } else { Stage::Adopted },
+            layout: Layout::of(&past.seats, spec.lanes),
+            spec,
             seats: past.seats,
             finished: BTreeSet::new(),
             applied: past.committed,
@@ -106,6 +117,8 @@ impl Membership {
             asked: false,
             paused: past.paused,
             kicked: BTreeMap::new(),
+            puts_off: false,
+            stirred: false,
             verdict: None,
         }
     }
@@ -160,20 +173,20 @@ impl Membership {
         }
     }
 
-    /// A worker lives; says what it has to do.
+    /// A worker lives, and says how far it is.
     ///
     /// # Errors
     /// [`Refusal::Stale`] and [`Refusal::Unknown`].
-    pub fn heartbeat(&mut self, beat: Beat, now: Duration) -> Result<v1::Directive, Refusal> {
+    pub fn heartbeat(&mut self, beat: Beat, now: Duration) -> Result<(), Refusal> {
         let (id, current) = (beat.member, self.generation);
-        if let Some(told) = self.sent_away(id) {
-            return Ok(told);
+        if self.kicked.contains_key(&id) {
+            return Ok(());
         }
         let member = self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?;
         if beat.generation < member.generation || beat.generation > current {
             return Err(Refusal::Stale { found: beat.generation, current });
         }
-        member.hear(beat, now);
+        let news = member.hear(beat, now) || beat.broken;
         let applied = member.applied;
         if beat.generation == current && self.rank(id).is_some() {
             self.applied = self.applied.max(applied);
@@ -183,8 +196,10 @@ impl Membership {
                 self.part(false, None, now);
             }
         }
-        self.proceed(now);
-        self.directive(id)
+        if news {
+            self.proceed(now);
+        }
+        Ok(())
     }
 
     /// A worker goes by its own will: `Ok` when its work is done, else why it can't go on.
@@ -224,43 +239,6 @@ impl Membership {
         self.members.get_mut(&id).ok_or(Refusal::Unknown(id))?.draining = true;
         self.proceed(now);
         Ok(())
-    }
-
-    /// This coordinator itself stood still for so long: members that it could not hear meanwhile were not silent.
-    pub fn slept(&mut self, gap: Duration) {
-        self.members.values_mut().for_each(|member| member.heard += gap);
-    }
-
-    /// Time passes: silent members are lost, and waiting for others has an end.
-    pub fn tick(&mut self, now: Duration) {
-        let silence = |member: &Member| now.saturating_sub(member.heard);
-        let silent = self.members.iter().filter(|(id, member)| silence(member) > self.limit(**id, member));
-        let lost: Vec<_> = silent.map(|(id, member)| (*id, silence(member).as_secs_f64())).collect();
-        for (id, seconds) in lost {
-            self.lose(
-                id,
-                &format!(
-                    "was not heard for {seconds:.1} s (cluster.lost_after = {:.1})",
-                    self.spec.lost_after.as_secs_f64()
-                ),
-                now,
-            );
-        }
-        self.proceed(now);
-    }
-
-    /// The silence after which a member is lost. While a group forms or parts there are no collectives that would tell of a loss, and
-    /// less is lost with a member that lives: it joins again. So one whose stream is gone is waited for a shorter while, and so is
-    /// one that an earlier coordinator gave its seat and that was never heard here.
-    fn limit(&self, id: MemberId, member: &Member) -> Duration {
-        let at_work = self.stage == Stage::Together && self.trains();
-        let seated = self.seat(id).is_some() && self.stage != Stage::Adopted;
-        let silent = match member.stream {
-            Stream::Gone(_) => true,
-            Stream::Never => member.phase == v1::Phase::Unspecified,
-            Stream::Open(_) => false,
-        };
-        if silent && seated && !at_work { self.spec.lost_after / 10 } else { self.spec.lost_after }
     }
 
     /// Whether all members of the generation train.
@@ -317,7 +295,7 @@ impl Membership {
 
     /// The rank of a member in the newest generation.
     fn rank(&self, id: MemberId) -> Option<Rank> {
-        self.seats.iter().position(|seat| seat.member == id).map(|rank| Rank(rank as u32))
+        self.layout.rank(id)
     }
 
     /// The rank with which a worker speaks for the current generation.
@@ -365,6 +343,11 @@ impl Membership {
             Stage::Idle => present.fold(self.committed, GlobalStep::max),
             _ => self.applied.max(self.committed),
         }
+    }
+
+    /// Grows with every member that is gone.
+    pub fn departures(&self) -> i64 {
+        i64::from(self.joined) - self.members.len() as i64
     }
 
     /// A member.

@@ -71,14 +71,16 @@ impl Run {
         phase: Phase,
     ) -> Result<v1::Directive, Refusal> {
         let (generation, applied, fresh) = (Generation(generation), GlobalStep(applied), generation == 0);
-        self.it.heartbeat(Beat { member, generation, applied, phase, broken: false, fresh }, at(self.now))
+        self.it.heartbeat(Beat { member, generation, applied, phase, broken: false, fresh }, at(self.now))?;
+        self.it.directive(member, &self.it.bulletin())
     }
 
     /// Says that its collectives have failed.
     fn broken(&mut self, member: MemberId, generation: u64, applied: u64) -> v1::Directive {
         let (generation, applied) = (Generation(generation), GlobalStep(applied));
         let beat = Beat { member, generation, applied, phase: Phase::Waiting, broken: true, fresh: false };
-        self.it.heartbeat(beat, at(self.now)).unwrap()
+        self.it.heartbeat(beat, at(self.now)).unwrap();
+        self.told(member)
     }
 
     /// The journal takes what is proposed.
@@ -104,7 +106,7 @@ impl Run {
     }
 
     fn told(&self, id: MemberId) -> v1::Directive {
-        self.it.directive(id).unwrap()
+        self.it.directive(id, &self.it.bulletin()).unwrap()
     }
 
     fn waits(&self, id: MemberId) -> bool {

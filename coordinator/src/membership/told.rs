@@ -2,16 +2,32 @@
 
 use super::{Member, MemberId, Membership, Refusal, Stage, State};
 use proto::{Rank, v1};
-use shards::order::lanes_by_weight;
 use std::time::Duration;
 use v1::directive::Kind;
 
+/// How many are named in a sentence.
+const LISTED: usize = 4;
+
+/// What all members are told alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulletin {
+    /// The generation is to end at its next step boundary.
+    pub regroup: bool,
+    /// Why the run is in its state.
+    pub reason: String,
+}
+
 impl Membership {
+    /// What all are told alike, as long as nothing but steps happens.
+    pub fn bulletin(&self) -> Bulletin {
+        Bulletin { regroup: self.wants_regroup(), reason: self.reason() }
+    }
+
     /// What a member has to do, without a serial number.
     ///
     /// # Errors
     /// [`Refusal::Unknown`].
-    pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
+    pub fn directive(&self, id: MemberId, bulletin: &Bulletin) -> Result<v1::Directive, Refusal> {
         if let Some(told) = self.sent_away(id) {
             return Ok(told);
         }
@@ -26,13 +42,13 @@ impl Membership {
             (None, None) if self.is_dismissed(id, member) => {
                 Kind::Dismiss(v1::Dismiss { reason: "it was told to go, and has no seat".into() })
             }
-            (None, None) => Kind::Wait(v1::Wait { reason: self.why_it_waits(member) }),
+            (None, None) => Kind::Wait(v1::Wait { reason: self.why_it_waits(member, bulletin) }),
         };
         Ok(v1::Directive {
             kind: Some(kind),
             checkpoint_request: self.request,
             stop: self.stop,
-            regroup: seat.is_some() && self.wants_regroup(),
+            regroup: seat.is_some() && bulletin.regroup,
             serial: 0,
         })
     }
@@ -45,10 +61,7 @@ impl Membership {
     }
 
     fn assignment(&self, rank: Rank) -> v1::Assignment {
-        let host = self.seats.get(rank.index()).map(|seat| &seat.host);
-        let neighbours = self.seats.iter().enumerate().filter(|(_, seat)| Some(&seat.host) == host);
-        let before = neighbours.clone().filter(|(other, _)| *other < rank.index()).count();
-        let weights: Vec<u32> = self.seats.iter().map(|seat| seat.weight).collect();
+        let (local_rank, local_world_size) = self.layout.local(rank);
         v1::Assignment {
             generation: self.generation.0,
             rank: rank.0,
@@ -56,19 +69,19 @@ impl Membership {
             resume_step: self.begun.0.1.0,
             resume_generation: self.begun.0.0.0,
             manifest_fingerprint: self.spec.fingerprint.clone(),
-            local_world_size: neighbours.count() as u32,
-            local_rank: before as u32,
-            lanes: lanes_by_weight(&weights, self.spec.lanes),
+            local_world_size,
+            local_rank,
+            lanes: self.layout.lanes.clone(),
             checkpoint_request: self.begun.1,
         }
     }
 
-    fn why_it_waits(&self, member: &Member) -> String {
+    fn why_it_waits(&self, member: &Member, bulletin: &Bulletin) -> String {
         if self.stage != Stage::Together {
-            return self.reason();
+            return bulletin.reason.clone();
         }
         let (generation, workers, spec) = (self.generation, self.world(), &self.spec);
-        if self.wants_regroup() {
+        if bulletin.regroup {
             return format!(
                 "generation {generation} ends at its next step boundary, and another membership begins"
             );
@@ -159,8 +172,10 @@ impl Membership {
     }
 
     fn how_it_ended(&self) -> String {
-        let why =
-            if self.why.is_empty() { "another membership was waiting".into() } else { self.why.join(", ") };
+        let why = match self.why.is_empty() {
+            true => "another membership was waiting".into(),
+            false => listed(self.why.iter().cloned()),
+        };
         format!("generation {} ended: {why}", self.generation)
     }
 
@@ -181,7 +196,7 @@ impl Membership {
     fn named(&self, is: impl Fn(&Member) -> bool) -> String {
         let seated = self.seats.iter().map(|seat| seat.member);
         let found = seated.filter(|id| self.members.get(id).is_some_and(&is));
-        found.map(|id| self.name(id)).collect::<Vec<_>>().join(", ")
+        listed(found.map(|id| self.name(id)))
     }
 
     /// How long others are still waited for before the run goes on with fewer.
@@ -191,6 +206,15 @@ impl Membership {
         let enough = || self.candidates().len() >= self.spec.least.index();
         let left = self.deadline.filter(|_| waits && enough())?.checked_sub(now);
         left.filter(|left| !left.is_zero())
+    }
+}
+
+/// Few of many: a sentence is told to every worker.
+fn listed(mut all: impl Iterator<Item = String>) -> String {
+    let few = all.by_ref().take(LISTED).collect::<Vec<_>>().join(", ");
+    match all.count() {
+        0 => few,
+        more => format!("{few} and {more} more"),
     }
 }
 

@@ -34,7 +34,7 @@ impl Membership for Service {
                 "the worker speaks protocol {protocol}, the coordinator {PROTOCOL_VERSION}; install the same Tandem on both"
             )));
         }
-        let joined = self.control.decide(|membership, now| {
+        let joined = self.control.admit(|membership, now| {
             let id = membership.join(&host, pid, spare, weight, slot, now)?;
             Ok((id, membership.member(id).map_or(0, |member| member.slot)))
         });

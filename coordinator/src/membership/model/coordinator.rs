@@ -333,14 +333,14 @@ impl Coordinator {
                 // The number of a stream only keeps apart what the model never confuses.
                 it.members.entry(id).and_modify(|member| member.stream = Stream::Open(0));
             }
-            it.heartbeat(beat, NOW).ok().map(Told::of)
+            it.heartbeat(beat, NOW).ok().and_then(|()| tell(it, id))
         })
     }
 
     /// What the stream tells.
     fn told(&self, id: MemberId) -> Option<Told> {
         let listens = matches!(self.membership.members.get(&id)?.stream, Stream::Open(_));
-        self.membership.directive(id).ok().filter(|_| listens).map(Told::of)
+        tell(&self.membership, id).filter(|_| listens)
     }
 
     /// Takes the report of a part; says whether it is of use and, if so, whether its checkpoint is committed.
@@ -385,4 +385,8 @@ impl Coordinator {
             self.decide(|it| it.committed(step, done.request));
         }
     }
+}
+
+fn tell(it: &Membership, id: MemberId) -> Option<Told> {
+    it.directive(id, &it.bulletin()).ok().map(Told::of)
 }

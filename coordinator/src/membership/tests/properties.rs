@@ -144,7 +144,8 @@ impl Run {
             assert!(proposal.seats.len() >= spec.least.index());
             assert_eq!(proposal.generation, it.generation().next());
         }
-        let told: Vec<_> = it.members().filter_map(|(id, _)| it.directive(id).unwrap().kind).collect();
+        let told: Vec<_> =
+            it.members().filter_map(|(id, _)| it.directive(id, &it.bulletin()).unwrap().kind).collect();
         for kind in &told {
             let Kind::Assignment(seat) = kind else { continue };
             assert_eq!((seat.generation, seat.world_size as usize), (it.generation().0, it.seats.len()));

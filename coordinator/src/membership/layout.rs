@@ -1,0 +1,43 @@
+//! What follows from who has a seat: computed once for a generation, since every worker asks for it.
+
+use super::{MemberId, Seat};
+use proto::Rank;
+use shards::order::lanes_by_weight;
+use std::collections::{BTreeMap, HashMap};
+
+/// Places of the members of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Layout {
+    ranks: BTreeMap<MemberId, Rank>,
+    /// How many lanes each rank has.
+    pub(super) lanes: Vec<u32>,
+    /// Of each rank: its number among those on its host, and how many these are.
+    local: Vec<(u32, u32)>,
+}
+
+impl Layout {
+    /// Of these seats, by rank, which share out `lanes`.
+    pub(super) fn of(seats: &[Seat], lanes: u32) -> Self {
+        let ranks = (0..).map(Rank).zip(seats).map(|(rank, seat)| (seat.member, rank)).collect();
+        let weights: Vec<u32> = seats.iter().map(|seat| seat.weight).collect();
+        let mut hosts: HashMap<&str, u32> = HashMap::new();
+        let mut numbers = Vec::with_capacity(seats.len());
+        for seat in seats {
+            let neighbours = hosts.entry(&seat.host).or_default();
+            numbers.push(*neighbours);
+            *neighbours += 1;
+        }
+        let world = |seat: &Seat| hosts.get(seat.host.as_str()).copied().unwrap_or_default();
+        let local = seats.iter().zip(numbers).map(|(seat, number)| (number, world(seat))).collect();
+        Self { ranks, lanes: lanes_by_weight(&weights, lanes), local }
+    }
+
+    pub(super) fn rank(&self, id: MemberId) -> Option<Rank> {
+        self.ranks.get(&id).copied()
+    }
+
+    /// A rank's number among those on its host, and how many these are.
+    pub(super) fn local(&self, rank: Rank) -> (u32, u32) {
+        self.local.get(rank.index()).copied().unwrap_or_default()
+    }
+}
