@@ -14,10 +14,7 @@ use crate::{
     pace::Pace,
     rendezvous::Rendezvous,
 };
-use proto::{
-    Exit, Generation, GlobalStep,
-    v1::{self, directive::Kind},
-};
+use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -181,14 +178,7 @@ impl Control {
     pub fn heartbeat(&self, beat: Beat) -> Result<v1::Directive, Refusal> {
         let id = beat.member;
         self.turn(true, |membership, now| membership.heartbeat(beat, now))?;
-        let mut directive = self.directive(id)?;
-        if let Some(Kind::Assignment(seat)) = &mut directive.kind
-            && seat.generation == beat.generation.0
-        {
-            // It has entered that one: of thousands of workers, each would be told about all others every second.
-            seat.lanes.clear();
-        }
-        Ok(directive)
+        self.directive(id)
     }
 
     /// A worker joins, listens, or has ceased to: as [`decide`](Self::decide), but where that takes long for many workers,
@@ -276,8 +266,8 @@ impl Control {
         self.published.send_replace(snapshot);
         let done = self.started.elapsed();
         let took = done.saturating_sub(now);
-        // At most half of the time goes into it.
-        held.rested = if took > BRIEF { done + took } else { done };
+        // At most a fifth of the time goes into it.
+        held.rested = if took > BRIEF { done + took * 4 } else { done };
     }
 
     /// The run for operators.

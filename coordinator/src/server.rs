@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, lookup_host},
+    net::{TcpListener, TcpSocket, lookup_host},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tonic::transport::{
@@ -25,6 +25,8 @@ use tonic::transport::{
 
 /// How often a quiet connection is asked whether the other side is there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Workers that may connect at the same time; the kernel may allow fewer.
+const BACKLOG: u32 = 16_384;
 /// How often silence and patience are measured.
 const TICK: Duration = Duration::from_millis(50);
 /// A gap between two measurements that only a process which stood still can have.
@@ -40,7 +42,22 @@ pub async fn listen(address: &str) -> Result<TcpListener> {
     if let Some(open) = resolved.iter().find(|resolved| !is_local(resolved.ip())) {
         return Err(Error::Unprotected { address: format!("{address} ({})", open.ip()) });
     }
-    TcpListener::bind(resolved.as_slice()).await.map_err(failed)
+    let mut refused = std::io::Error::other("the name has no address");
+    for address in resolved {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(failed(refused))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The next coordinator of a run may have the port at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn is_local(ip: IpAddr) -> bool {

@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -25,7 +25,7 @@ const WITNESSES: usize = 2;
 
 /// Many workers.
 pub struct Fleet {
-    workers: Vec<(JoinHandle<Result<(), String>>, Arc<Notify>)>,
+    workers: Vec<(JoinHandle<()>, Arc<Notify>)>,
     shared: Arc<Shared>,
     clock: JoinHandle<()>,
 }
@@ -36,6 +36,8 @@ struct Shared {
     step: watch::Sender<u64>,
     /// By generation, how many train in it.
     training: watch::Sender<HashMap<u64, usize>>,
+    /// What made a worker end.
+    failed: watch::Sender<Option<String>>,
     measures: AtomicBool,
     /// Of the answers to heartbeats, in seconds.
     latencies: Mutex<Vec<f64>>,
@@ -56,13 +58,19 @@ impl Fleet {
         let shared = Arc::new(Shared {
             step: watch::Sender::new(0),
             training: watch::Sender::default(),
+            failed: watch::Sender::new(None),
             measures: AtomicBool::new(false),
             latencies: Mutex::default(),
         });
         let start = |number: usize| {
             let (url, shared, lost) = (url.to_owned(), shared.clone(), Arc::new(Notify::new()));
             let witness = lost.clone();
-            (tokio::spawn(async move { Simulated::live(&url, number, shared, &lost).await }), witness)
+            let life = async move {
+                if let Err(error) = Simulated::live(&url, number, shared.clone(), &lost).await {
+                    shared.failed.send_replace(Some(format!("worker {number}: {error}")));
+                }
+            };
+            (tokio::spawn(life), witness)
         };
         let workers = (0..count).map(start).collect();
         let ticking = shared.clone();
@@ -81,18 +89,15 @@ impl Fleet {
     /// # Errors
     /// A worker that failed, or a time that is over.
     pub async fn all_train(&mut self, count: usize) -> Result<(), String> {
-        let mut training = self.shared.training.subscribe();
+        let (mut training, mut failed) = (self.shared.training.subscribe(), self.shared.failed.subscribe());
         let together = training.wait_for(|training| training.values().any(|here| *here == count));
-        if timeout(PATIENCE, together).await.is_ok() {
-            self.shared.training.send_modify(HashMap::clear);
-            return Ok(());
-        }
-        let ended = self.workers.iter().position(|(worker, _)| worker.is_finished());
-        let how = match ended {
-            Some(at) => format!("{:?}", self.workers.swap_remove(at).0.await),
-            None => format!("{:?}", self.shared.training.borrow()),
+        let why = tokio::select! {
+            _ = together => None,
+            why = failed.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+            () = tokio::time::sleep(PATIENCE) => Some(format!("{count} workers were not together in {PATIENCE:?}")),
         };
-        Err(format!("{count} workers were not together in {PATIENCE:?}: {how}"))
+        self.shared.training.send_modify(HashMap::clear);
+        why.map_or(Ok(()), Err)
     }
 
     /// Begins or ends to measure; returns what was measured so far.

@@ -47,7 +47,11 @@ pub(crate) struct Seat {
 
 impl Seat {
     pub(crate) fn new(assignment: &v1::Assignment, config: &RunConfig) -> Self {
-        let (rank, lanes) = (assignment.rank as usize, &assignment.lanes);
+        let rank = assignment.rank as usize;
+        let alike = |(ranks, lanes): (&u32, &u32)| std::iter::repeat_n(*lanes, *ranks as usize);
+        let lanes = assignment.ranks.iter().zip(&assignment.lanes).flat_map(alike);
+        let lanes = lanes.take(assignment.world_size as usize);
+        let lanes: Vec<u32> = lanes.collect();
         let first = lanes.iter().take(rank).sum();
         let own = lanes.get(rank).copied().unwrap_or_default();
         let per_lane = i64::from(config.optimizer.batch / config.data.lanes);
@@ -222,8 +226,13 @@ mod tests {
     fn ranks_of_different_weight_share_the_whole_batch() {
         let mut config = RunConfig::default();
         (config.optimizer.batch, config.data.lanes) = (24, 8);
-        let assignment =
-            |rank| v1::Assignment { rank, world_size: 3, lanes: vec![2, 3, 3], ..Default::default() };
+        let assignment = |rank| v1::Assignment {
+            rank,
+            world_size: 3,
+            ranks: vec![1, 2],
+            lanes: vec![2, 3],
+            ..Default::default()
+        };
         let seats = [0, 1, 2].map(|rank| Seat::new(&assignment(rank), &config));
         assert!(seats.iter().all(|seat| seat.counts == [6, 9, 9]));
         assert_eq!(seats.map(|seat| seat.lanes), [0..2, 2..5, 5..8]);

@@ -148,7 +148,7 @@ impl Membership {
     fn choose(&self, eligible: impl Fn(MemberId, &Member) -> bool) -> Vec<MemberId> {
         let mut open: Vec<_> = self.members.iter().filter(|(id, member)| eligible(**id, member)).collect();
         let place = |id| self.rank(id).map_or(usize::MAX, |rank| rank.index());
-        open.sort_by_key(|(id, member)| (place(**id), !member.holds(), member.spare, **id));
+        open.sort_by_cached_key(|(id, member)| (place(**id), !member.holds(), member.spare, **id));
         let mut chosen = Vec::new();
         for (id, member) in open {
             let limit = if member.spare { self.spec.wanted } else { self.spec.most };

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
     ranks: BTreeMap<MemberId, Rank>,
-    /// How many lanes each rank has.
-    pub(super) lanes: Vec<u32>,
+    /// How many ranks in a row have as many lanes, and how many lanes these are.
+    pub(super) alike: (Vec<u32>, Vec<u32>),
     /// Of each rank: its number among those on its host, and how many these are.
     local: Vec<(u32, u32)>,
 }
@@ -29,7 +29,10 @@ impl Layout {
         }
         let world = |seat: &Seat| hosts.get(seat.host.as_str()).copied().unwrap_or_default();
         let local = seats.iter().zip(numbers).map(|(seat, number)| (number, world(seat))).collect();
-        Self { ranks, lanes: lanes_by_weight(&weights, lanes), local }
+        let lanes = lanes_by_weight(&weights, lanes);
+        let rows = lanes.chunk_by(|a, b| a == b);
+        let alike = rows.filter_map(|row| Some((row.len() as u32, *row.first()?))).unzip();
+        Self { ranks, alike, local }
     }
 
     pub(super) fn rank(&self, id: MemberId) -> Option<Rank> {

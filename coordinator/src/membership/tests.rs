@@ -170,7 +170,7 @@ fn neighbours_are_numbered_and_lanes_follow_the_weights() {
     run.confirm();
     let local = ids.map(|id| (run.seat(id).local_rank, run.seat(id).local_world_size));
     assert_eq!(local, [(0, 2), (0, 1), (1, 2)]);
-    assert_eq!(run.seat(ids[0]).lanes, [2, 4, 2]);
+    assert_eq!((run.seat(ids[0]).ranks, run.seat(ids[0]).lanes), (vec![1; 3], vec![2, 4, 2]));
     let slots = ids.map(|id| run.it.member(id).unwrap().slot);
     assert_eq!(slots, [0, 0, 1]);
     assert_eq!(run.seat(ids[0]).manifest_fingerprint, "f00d");

@@ -62,6 +62,7 @@ impl Membership {
 
     fn assignment(&self, rank: Rank) -> v1::Assignment {
         let (local_rank, local_world_size) = self.layout.local(rank);
+        let (ranks, lanes) = self.layout.alike.clone();
         v1::Assignment {
             generation: self.generation.0,
             rank: rank.0,
@@ -71,7 +72,8 @@ impl Membership {
             manifest_fingerprint: self.spec.fingerprint.clone(),
             local_world_size,
             local_rank,
-            lanes: self.layout.lanes.clone(),
+            ranks,
+            lanes,
             checkpoint_request: self.begun.1,
         }
     }
@@ -174,7 +176,7 @@ impl Membership {
     fn how_it_ended(&self) -> String {
         let why = match self.why.is_empty() {
             true => "another membership was waiting".into(),
-            false => listed(self.why.iter().cloned()),
+            false => listed(self.why.iter(), String::clone),
         };
         format!("generation {} ended: {why}", self.generation)
     }
@@ -196,7 +198,7 @@ impl Membership {
     fn named(&self, is: impl Fn(&Member) -> bool) -> String {
         let seated = self.seats.iter().map(|seat| seat.member);
         let found = seated.filter(|id| self.members.get(id).is_some_and(&is));
-        listed(found.map(|id| self.name(id)))
+        listed(found, |id| self.name(id))
     }
 
     /// How long others are still waited for before the run goes on with fewer.
@@ -210,11 +212,11 @@ impl Membership {
 }
 
 /// Few of many: a sentence is told to every worker.
-fn listed(mut all: impl Iterator<Item = String>) -> String {
-    let few = all.by_ref().take(LISTED).collect::<Vec<_>>().join(", ");
+fn listed<T>(mut all: impl Iterator<Item = T>, name: impl Fn(T) -> String) -> String {
+    let few: Vec<String> = all.by_ref().take(LISTED).map(name).collect();
     match all.count() {
-        0 => few,
-        more => format!("{few} and {more} more"),
+        0 => few.join(", "),
+        more => format!("{} and {more} more", few.join(", ")),
     }
 }
 

@@ -149,7 +149,10 @@ impl Run {
         for kind in &told {
             let Kind::Assignment(seat) = kind else { continue };
             assert_eq!((seat.generation, seat.world_size as usize), (it.generation().0, it.seats.len()));
-            assert_eq!(seat.lanes.iter().sum::<u32>(), spec.lanes);
+            assert_eq!(
+                seat.ranks.iter().zip(&seat.lanes).map(|(ranks, lanes)| ranks * lanes).sum::<u32>(),
+                spec.lanes
+            );
             assert!(seat.rank < seat.world_size && seat.local_rank < seat.local_world_size);
             assert!(it.verdict().is_none());
         }
