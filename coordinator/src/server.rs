@@ -7,6 +7,7 @@ use crate::{
     service,
 };
 use futures::Stream;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -37,6 +38,7 @@ const ASLEEP: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Error::Unprotected`] for an address that other machines reach, [`Error::Listen`] for one that is taken.
 pub async fn listen(address: &str) -> Result<TcpListener> {
+    allow_connections();
     let failed = |source| Error::Listen { address: address.into(), source };
     let resolved: Vec<SocketAddr> = lookup_host(address).await.map_err(failed)?.collect();
     if let Some(open) = resolved.iter().find(|resolved| !is_local(resolved.ip())) {
@@ -50,6 +52,17 @@ pub async fn listen(address: &str) -> Result<TcpListener> {
         }
     }
     Err(failed(refused))
+}
+
+/// Every worker is a file descriptor: as many as this process may have.
+fn allow_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -130,6 +143,13 @@ mod tests {
             assert_eq!(error.exit(), Exit::Usage);
         }
         assert!(listen("127.0.0.1:0").await.unwrap().local_addr().unwrap().port() > 0);
+    }
+
+    #[tokio::test]
+    async fn as_many_workers_may_connect_as_the_machine_allows() {
+        listen("127.0.0.1:0").await.unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
     }
 
     #[tokio::test]

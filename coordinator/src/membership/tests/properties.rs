@@ -197,6 +197,29 @@ proptest! {
         }
     }
 
+    /// Where many come at once, consequences are drawn for several events together.
+    #[test]
+    fn consequences_may_be_put_off(
+        least in 1..3u32,
+        grace in 0..9u64,
+        events in proptest::collection::vec((event(), prop::bool::weighted(0.3)), 0..80),
+    ) {
+        let mut run = Run::new(Spec { least: WorldSize(least), grace: at(grace), ..spec(2) });
+        for (event, drawn) in &events {
+            run.it.put_off();
+            run.meet(event);
+            if *drawn {
+                run.it.catch_up(run.now());
+                prop_assert!(!run.it.is_stirred());
+            }
+            run.check();
+        }
+        run.it.catch_up(run.now());
+        let _ = run.it.resume(Generation(0), run.now());
+        let _ = run.it.scale(Generation(0), [Some(2), None, None], run.now());
+        run.recover();
+    }
+
     /// Workers that do as they are told, after any faults: the run ends, or all that should be at work are.
     #[test]
     fn when_the_faults_stop_the_run_goes_on(
