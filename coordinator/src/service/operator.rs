@@ -68,15 +68,20 @@ impl Operator for Service {
     }
 
     async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (control, watch) = (self.control.clone(), self.control.watch());
-        let told = stream::unfold(Some((control, watch, false)), async |state| {
-            let (control, mut watch, again) = state?;
-            if again {
-                sleep(PAUSE).await;
+        let state = Some((self.control.clone(), self.control.watch(), None));
+        let told = stream::unfold(state, async |state| {
+            let (control, mut watch, before) = state?;
+            loop {
+                watch.borrow_and_update();
+                let status = control.status();
+                if before.as_ref() != Some(&without_ages(&status)) {
+                    let next = (control, watch, Some(without_ages(&status)));
+                    let over = status.exit_code.is_some();
+                    return Some((Ok(status), (!over).then_some(next)));
+                }
                 watch.changed().await.ok()?;
+                sleep(PAUSE).await;
             }
-            let over = watch.borrow_and_update().state.is_final();
-            Some((Ok(control.status()), (!over).then_some((control, watch, true))))
         });
         Ok(Response::new(told.boxed()))
     }
@@ -174,6 +179,13 @@ impl Operator for Service {
         let reply = v1::ScaleReply { workers: wanted.0, min_workers: least.0, max_workers: most.0 };
         Ok(Response::new(reply))
     }
+}
+
+/// What is news of a status: not that time has passed.
+fn without_ages(status: &v1::StatusReply) -> v1::StatusReply {
+    let mut status = status.clone();
+    status.members.iter_mut().for_each(|member| member.seconds_since_heartbeat = 0.0);
+    status
 }
 
 impl Answer {
