@@ -50,11 +50,9 @@ impl Shared {
 }
 
 impl Fleet {
-    /// All join at once. Every `step` there is one more committed step.
-    ///
-    /// # Errors
-    /// None so far: whoever can't join says so in [`all_train`](Self::all_train).
-    pub async fn join(url: &str, count: usize, step: Duration) -> Result<Self, String> {
+    /// All join at once, within a runtime; whoever can't says so in [`all_train`](Self::all_train). Every `step` there is one more
+    /// committed step.
+    pub fn join(url: &str, count: usize, step: Duration) -> Self {
         let shared = Arc::new(Shared {
             step: watch::Sender::new(0),
             training: watch::Sender::default(),
@@ -81,7 +79,7 @@ impl Fleet {
                 ticking.step.send_modify(|step| *step += 1);
             }
         });
-        Ok(Self { workers, shared, clock })
+        Self { workers, shared, clock }
     }
 
     /// Waits until so many train in one generation.

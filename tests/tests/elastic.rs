@@ -267,7 +267,8 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
     let told = ask(&["kick", "1"]);
     assert!(told.code == Some(0) && told.out.contains("is sent away"), "{told:?}");
     trains_on(&mut run, 1);
-    assert!(!seated(&run).contains(&still.pid()), "{}", run.status());
+    still.signal("CONT");
+    assert_eq!(still.end(), Some(75), "it was sent away");
 
     let told = ask(&["scale", "--workers", "1", "--max", "2", "--json"]);
     assert_eq!(told.out.trim(), r#"{"max_workers":2,"min_workers":1,"workers":1}"#, "{told:?}");

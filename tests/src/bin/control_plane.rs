@@ -58,7 +58,7 @@ async fn measure(load: &Load) -> Result<(), String> {
     let pid = run.pid();
 
     let start = Instant::now();
-    let mut fleet = Fleet::join(&url, count as usize, Duration::from_millis(load.step_ms)).await?;
+    let mut fleet = Fleet::join(&url, count as usize, Duration::from_millis(load.step_ms));
     fleet.all_train(count as usize).await?;
     println!("join storm: {count} workers train after {:.2} s", start.elapsed().as_secs_f64());
 

@@ -53,6 +53,7 @@ class Pending {
   // Waits until all are done, at most `patience`; those that are not then have failed for whoever waits for them. Returns those.
   std::vector<intrusive_ptr<Work>> give_up(milliseconds patience) {
     std::unique_lock<std::mutex> lock(mutex_);
+    over_ = true;
     done_.wait_for(lock, patience, [&] { return operations_.empty(); });
     const auto given_up = std::exchange(operations_, {});
     lock.unlock();
@@ -64,6 +65,12 @@ class Pending {
       left.push_back(operation.work);
     }
     return left;
+  }
+
+  // Whether an operation that begins now has nobody to give it up.
+  bool over() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return over_;
   }
 
  private:
@@ -92,6 +99,7 @@ class Pending {
   std::mutex mutex_;
   std::condition_variable done_;
   std::vector<Operation> operations_;
+  bool over_ = false;
 };
 
 // A receive that times out closes all connections of its group, and with them ends what waits to receive: so wait a moment for what
@@ -152,7 +160,12 @@ class AbortableGloo final : public c10d::ProcessGroupGloo {
     }
   }
 
-  intrusive_ptr<Work> watched(const intrusive_ptr<Work>& work) { return pending_->watch(pending_, work); }
+  intrusive_ptr<Work> watched(const intrusive_ptr<Work>& work) {
+    auto watched = pending_->watch(pending_, work);
+    // An abort may have come since the caller looked, before this operation was on the list.
+    if (pending_->over()) abort();
+    return watched;
+  }
 
   std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
 };
