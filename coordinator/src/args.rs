@@ -1,6 +1,7 @@
 //! What is typed after `tandem`.
 
 pub mod checkpoint;
+pub mod certs;
 pub mod operate;
 
 pub use checkpoint::Checkpoint;
@@ -34,6 +35,9 @@ pub enum Verb {
         after_help = "The URL is printed, and written to coordinator.url in the run's folder.\n\nExample:\n  tandem coordinator --config run.toml --set cluster.listen=127.0.0.1:7070"
     )]
     Coordinator(Coordinator),
+    /// Makes certificates and tokens
+    #[command(subcommand)]
+    Certs(certs::Certs),
     /// Steers a running run
     #[command(flatten)]
     Operate(operate::Verb),
@@ -243,6 +247,9 @@ pub struct Run {
     /// Workers on this machine; the same as --set run.workers=N
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
+    /// Who may connect
+    #[command(flatten)]
+    pub access: Access,
     /// More workers that hold the program ready, and take part in the place of one that was lost
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub spare: u32,
@@ -257,9 +264,21 @@ pub struct Coordinator {
     /// The configuration
     #[command(flatten)]
     pub layers: Layers,
+    /// Who may connect
+    #[command(flatten)]
+    pub access: Access,
     /// Goes on from the newest committed checkpoint, if there is one, and with the workers of a coordinator that was killed
     #[arg(long)]
     pub resume: bool,
+}
+
+/// What a process shows to the other side, and asks of it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Access {
+    /// Folder of this side's credentials: ca.crt, tls.crt, tls.key, and token (a coordinator: tokens); without it neither side is
+    /// asked who it is, which works on one machine only
+    #[arg(long, value_name = "FOLDER", env = "TANDEM_CREDENTIALS")]
+    pub credentials: Option<PathBuf>,
 }
 
 /// Where a configuration comes from, the later winning: defaults, the preset, the run file, `--set`.

@@ -189,9 +189,20 @@ pub enum Error {
     /// Metrics can't be written.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::MetricsError),
+    /// The coordinator does not know who asks, or he may not ask this.
+    #[error("the coordinator at {url} refuses: {reason}; other credentials are given with --credentials")]
+    Denied {
+        /// Where it is.
+        url: String,
+        /// What it says.
+        reason: String,
+    },
+    /// Credentials that can't be used.
+    #[error(transparent)]
+    Access(#[from] access::AccessError),
     /// An address that is open to others, without protection.
     #[error(
-        "cluster.listen = {address} can be reached from other machines, but connections are not encrypted and nobody is asked who he is; listen on 127.0.0.1 and reach it through a tunnel (`ssh -L`)"
+        "cluster.listen = {address} can be reached from other machines, but connections are not encrypted and nobody is asked who he is: give a folder of credentials with --credentials (`tandem certs init` makes one), or listen on 127.0.0.1"
     )]
     Unprotected {
         /// The address.
@@ -221,7 +232,9 @@ impl Error {
             Self::Checkpoint(_) | Self::Committed(_) | Self::Store(_) | Self::Read { .. } => Exit::Data,
             Self::Config(error) => error.exit(),
             Self::Journal(error) => error.exit(),
-            Self::Unprotected { .. } => Exit::Usage,
+            Self::Unprotected { .. } | Self::Denied { .. } => Exit::Usage,
+            Self::Access(access::AccessError::Write { .. }) => Exit::Output,
+            Self::Access(_) => Exit::Usage,
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,

@@ -24,6 +24,7 @@ use shards::{
 };
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -67,11 +68,11 @@ pub enum Start {
     Done(Box<RunConfig>),
 }
 
-/// Checks a run and prepares it.
+/// Checks a run and prepares it. With `guarded` its URL is an encrypted one, and others may reach it.
 ///
 /// # Errors
 /// Whatever is wrong with configuration, dataset, tokenizer, output, or port.
-pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
+pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start> {
     let config = settle(resolve(layers)?)?;
     let output = Folder::open(&config.run.output)?;
     let found = committed::newest(&output.below(checkpoint::FOLDER)).await?;
@@ -93,16 +94,31 @@ pub async fn start(layers: &Layers, resume: bool) -> Result<Start> {
         return Ok(Start::Done(Box::new(config)));
     }
 
-    let listener = server::listen(&config.cluster.listen).await?;
+    let listener = server::listen(&config.cluster.listen, guarded).await?;
     let address = listener
         .local_addr()
         .map_err(|source| Error::Listen { address: config.cluster.listen.clone(), source })?;
-    let url = format!("http://{address}");
+    let scheme = if guarded { "https" } else { "http" };
+    let url = format!("{scheme}://{}", reached_at(&config.cluster.advertise, address));
     let scratch = scratch(&config);
     let Some(lead) = lead(&output, &config, fingerprint, (&url, &scratch), resume).await? else {
         return Ok(Start::Done(Box::new(config)));
     };
     Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, listener, url })))
+}
+
+/// Where others reach a coordinator that listens on `address`.
+fn reached_at(advertise: &str, address: SocketAddr) -> String {
+    let host = match address.ip() {
+        _ if !advertise.is_empty() => advertise.to_owned(),
+        ip if ip.is_unspecified() => gethostname::gethostname().to_string_lossy().into_owned(),
+        _ => return address.to_string(),
+    };
+    let authority: Option<axum::http::uri::Authority> = host.parse().ok();
+    match authority {
+        Some(whole) if whole.port().is_some() => host,
+        _ => format!("{host}:{}", address.port()),
+    }
 }
 
 /// Takes the lead of a run: opens its journal, and goes on from what is there. None where its last step is committed.

@@ -5,6 +5,7 @@ use proto::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     env,
+    ffi::OsString,
     fs::{self, OpenOptions},
     io,
     os::unix::process::ExitStatusExt,
@@ -53,7 +54,8 @@ enum Fate {
 /// Running worker processes. Dropping it kills its children, unless they were released.
 pub struct Workers {
     program: PathBuf,
-    url: String,
+    /// The same for all.
+    arguments: Vec<OsString>,
     logs: PathBuf,
     watched: JoinSet<Ended>,
     fate: watch::Sender<Fate>,
@@ -70,26 +72,28 @@ pub fn program() -> Result<PathBuf> {
 }
 
 impl Workers {
-    /// Workers that join `url`. What they say goes to `logs/worker-N.log`.
+    /// Workers that join `url`, with what they show it. What they say goes to `logs/worker-N.log`.
     ///
     /// # Errors
     /// A missing program, logs that can't be written.
-    pub fn new(url: &str, logs: &Path) -> Result<Self> {
+    pub fn new(url: &str, credentials: Option<&Path>, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs).map_err(|source| Error::Write { path: logs.into(), source })?;
         let (watched, fate) = (JoinSet::new(), watch::Sender::new(Fate::Run));
-        Ok(Self { program: program()?, url: url.into(), logs: logs.into(), watched, fate })
+        let mut arguments: Vec<OsString> = vec!["--coordinator".into(), url.into()];
+        arguments.extend(credentials.iter().flat_map(|folder| ["--credentials".into(), folder.into()]));
+        Ok(Self { program: program()?, arguments, logs: logs.into(), watched, fate })
     }
 
     /// Starts one for the place `slot`, after `wait`, in a process group of its own, so that a Ctrl-C reaches only this program.
     pub fn start(&mut self, slot: usize, spare: bool, wait: Duration) {
         let path = self.logs.join(format!("worker-{slot}.log"));
-        let (program, url, mut fate) = (self.program.clone(), self.url.clone(), self.fate.subscribe());
+        let (program, arguments, mut fate) = (self.program.clone(), self.arguments.clone(), self.fate.subscribe());
         self.watched.spawn(async move {
             let ended = |exit, how: String| Ended { slot, pid: 0, exit, how, lived: Duration::ZERO };
             if timeout(wait, fate.wait_for(|fate| *fate != Fate::Run)).await.is_ok() {
                 return ended(Exit::Stopped, "was not started any more".into());
             }
-            match spawn(&program, &url, spare, &path) {
+            match spawn(&program, &arguments, spare, &path) {
                 Ok(child) => watch_over(slot, child, fate).await,
                 Err(error) => {
                     ended(Exit::Output, format!("can't be started with its log {}: {error}", path.display()))
@@ -139,10 +143,10 @@ impl Workers {
     }
 }
 
-fn spawn(program: &Path, url: &str, spare: bool, log: &Path) -> io::Result<Child> {
+fn spawn(program: &Path, arguments: &[OsString], spare: bool, log: &Path) -> io::Result<Child> {
     let file = OpenOptions::new().create(true).append(true).open(log)?;
     Command::new(program)
-        .args(["--coordinator", url])
+        .args(arguments)
         .args(spare.then_some("--spare"))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
@@ -276,8 +280,8 @@ mod tests {
         let fate = watch::Sender::new(Fate::Close);
         let (child, pid) = sleeper().await;
         let watched = tokio::spawn(watch_over(0, child, fate.subscribe()));
-        let (program, url, logs) = (PathBuf::from("sleep"), String::new(), PathBuf::new());
-        let mut workers = Workers { program, url, logs, watched: JoinSet::new(), fate };
+        let (program, logs) = (PathBuf::from("sleep"), PathBuf::new());
+        let mut workers = Workers { program, arguments: Vec::new(), logs, watched: JoinSet::new(), fate };
         workers.start(1, false, Duration::from_secs(600));
         assert_eq!(workers.next_end().await.unwrap().exit, Exit::Stopped);
         workers.release().await;

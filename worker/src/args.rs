@@ -27,6 +27,9 @@ pub struct Train {
     /// URL of the coordinator; it prints it at its start, and writes it to coordinator.url in the run's folder
     #[arg(long, value_name = "URL", env = "TANDEM_COORDINATOR", required = true)]
     pub coordinator: Option<String>,
+    /// Folder of this worker's credentials: ca.crt, tls.crt, tls.key and token; a coordinator with an https URL asks for them
+    #[arg(long, value_name = "FOLDER", env = "TANDEM_CREDENTIALS")]
+    pub credentials: Option<PathBuf>,
     /// Address of this machine that carries the collectives; by default the one from which it reaches the coordinator
     #[arg(long, value_name = "ADDRESS", env = "TANDEM_INTERFACE")]
     pub interface: Option<String>,

@@ -162,6 +162,9 @@ pub enum Error {
         /// What the transport says.
         reason: String,
     },
+    /// Credentials that can't be used.
+    #[error(transparent)]
+    Access(#[from] access::AccessError),
     /// The coordinator refuses.
     #[error("the coordinator refuses: {0}")]
     Refused(String),
@@ -197,7 +200,7 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
-            Self::Taken(_) | Self::BothAlways => Exit::Usage,
+            Self::Taken(_) | Self::BothAlways | Self::Access(_) => Exit::Usage,
             Self::Picture(_) | Self::Output { .. } => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
             Self::Pth(_)

@@ -15,9 +15,10 @@ use crate::args::Train;
 use crate::error::{Error, Result};
 use crate::store::RendezvousStore;
 use crate::vote::Wishes;
+use access::{Credentials, Dialer};
 use c10d::AbortHandle;
 use heart::{End, Heart, Orders, Standing};
-use link::Link;
+use link::{Dial, Link};
 use proto::settle::Held;
 use proto::v1::{self, membership_client::MembershipClient};
 use proto::{Exit, Generation, GlobalStep, PROTOCOL_VERSION, RunConfig};
@@ -56,7 +57,8 @@ impl Session {
     pub async fn join(arguments: &Train) -> Result<Self> {
         let url = arguments.coordinator.as_deref().unwrap_or_default();
         let patience = Duration::try_from_secs_f64(arguments.connect_timeout).unwrap_or(Duration::MAX);
-        let link = Link::connect(url, patience, |endpoint| Box::pin(async move { endpoint.connect().await }));
+        let dialer = Dialer::new(arguments.credentials.clone().map(Credentials::new))?;
+        let link = Link::connect(url, patience, Dial::through(dialer));
         let request = v1::JoinRequest {
             protocol: PROTOCOL_VERSION,
             host: gethostname::gethostname().to_string_lossy().into_owned(),
@@ -208,7 +210,7 @@ impl Session {
     /// Where the ranks of the generation meet.
     pub fn store(&self) -> RendezvousStore {
         let generation = Generation(self.standing.generation());
-        RendezvousStore::new(self.runtime.clone(), self.link.channel(), generation)
+        RendezvousStore::new(self.runtime.clone(), self.link.line(), generation)
     }
 
     /// For what this worker reports.
@@ -228,7 +230,7 @@ impl Session {
                 "told to go: leaving at the next step boundary; a second signal ends this process"
             );
             let call = || {
-                let mut client = MembershipClient::new(link.channel());
+                let mut client = MembershipClient::new(link.line());
                 let request = v1::DrainRequest { member: standing.member() };
                 async move { client.drain(request).await }
             };
@@ -251,7 +253,7 @@ impl Session {
         };
         let (member, generation) = (self.standing.member(), self.standing.generation());
         let request = v1::LeaveRequest { member, generation, finished, exit_code, reason };
-        let mut client = MembershipClient::new(self.link.channel());
+        let mut client = MembershipClient::new(self.link.line());
         let mut request = tonic::Request::new(request);
         request.set_timeout(CALL);
         if let Err(status) = client.leave(request).await {
@@ -278,7 +280,7 @@ async fn enrol(link: &Arc<Link>, request: &v1::JoinRequest, patience: Duration) 
 async fn ask(link: &Link, request: &v1::JoinRequest) -> std::result::Result<v1::JoinReply, Status> {
     let mut request = tonic::Request::new(request.clone());
     request.set_timeout(CALL);
-    MembershipClient::new(link.channel()).join(request).await.map(tonic::Response::into_inner)
+    MembershipClient::new(link.line()).join(request).await.map(tonic::Response::into_inner)
 }
 
 fn start(

@@ -1,5 +1,6 @@
 //! The coordinator's rendezvous as a [`c10d::Store`]: libtorch's threads call it and wait.
 
+use access::Line;
 use c10d::StoreError;
 use proto::{
     Generation,
@@ -7,7 +8,7 @@ use proto::{
 };
 use std::{future::Future, time::Duration};
 use tokio::runtime::Handle;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 
 /// How long a call may take beyond the wait that it asks for.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -17,14 +18,14 @@ const REPLY: usize = 8 << 20;
 /// The key space of one generation.
 pub struct RendezvousStore {
     runtime: Handle,
-    client: RendezvousClient<Channel>,
+    client: RendezvousClient<Line>,
     generation: u64,
 }
 
 impl RendezvousStore {
     /// The key space of `generation`, over an open connection.
-    pub fn new(runtime: Handle, channel: Channel, generation: Generation) -> Self {
-        let client = RendezvousClient::new(channel).max_decoding_message_size(REPLY);
+    pub fn new(runtime: Handle, line: Line, generation: Generation) -> Self {
+        let client = RendezvousClient::new(line).max_decoding_message_size(REPLY);
         Self { runtime, client, generation: generation.0 }
     }
 
@@ -33,7 +34,7 @@ impl RendezvousStore {
         &self,
         message: M,
         patience: Duration,
-        call: impl FnOnce(RendezvousClient<Channel>, Request<M>) -> F,
+        call: impl FnOnce(RendezvousClient<Line>, Request<M>) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -70,7 +71,7 @@ impl c10d::Store for RendezvousStore {
 
     fn add(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         let message = v1::AddRequest { generation: self.generation, key: key.into(), amount: delta };
-        let add = |mut client: RendezvousClient<Channel>, request| async move { client.add(request).await };
+        let add = |mut client: RendezvousClient<Line>, request| async move { client.add(request).await };
         Ok(self.call(message, Duration::ZERO, add)?.value)
     }
 
@@ -82,7 +83,7 @@ impl c10d::Store for RendezvousStore {
             desired: desired.into(),
         };
         let set =
-            |mut client: RendezvousClient<Channel>, request| async move { client.compare_set(request).await };
+            |mut client: RendezvousClient<Line>, request| async move { client.compare_set(request).await };
         Ok(self.call(message, Duration::ZERO, set)?.value)
     }
 
@@ -90,14 +91,14 @@ impl c10d::Store for RendezvousStore {
         let keys = keys.iter().map(ToString::to_string).collect();
         let message = v1::CheckRequest { generation: self.generation, keys };
         let check =
-            |mut client: RendezvousClient<Channel>, request| async move { client.check(request).await };
+            |mut client: RendezvousClient<Line>, request| async move { client.check(request).await };
         Ok(self.call(message, Duration::ZERO, check)?.present)
     }
 
     fn delete(&self, key: &str) -> Result<bool, StoreError> {
         let message = v1::DeleteRequest { generation: self.generation, key: key.into() };
         let delete =
-            |mut client: RendezvousClient<Channel>, request| async move { client.delete(request).await };
+            |mut client: RendezvousClient<Line>, request| async move { client.delete(request).await };
         Ok(self.call(message, Duration::ZERO, delete)?.deleted)
     }
 

@@ -44,10 +44,21 @@ pub enum Verb {
     Stop(Stop),
 }
 
+/// A running coordinator, and how it is talked to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Running {
+    /// Which one
+    #[command(flatten)]
+    pub place: Place,
+    /// Who asks
+    #[command(flatten)]
+    pub access: super::Access,
+}
+
 /// A running coordinator.
 #[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Running {
+pub struct Place {
     /// Its URL
     #[arg(long, value_name = "URL", env = "TANDEM_COORDINATOR")]
     pub coordinator: Option<String>,

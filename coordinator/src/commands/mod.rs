@@ -1,5 +1,6 @@
 //! The verbs of `tandem`, one per file.
 
+mod certs;
 mod checkpoint;
 mod config;
 mod data;
@@ -24,6 +25,7 @@ pub fn act(verb: Verb) -> Result<()> {
         Verb::Run(arguments) => runtime()?.block_on(run::run(&arguments, out)),
         Verb::Coordinator(arguments) => runtime()?.block_on(run::coordinator(&arguments, out)),
         Verb::Operate(verb) => runtime()?.block_on(operate::act(verb, out)),
+        Verb::Certs(verb) => certs::act(&verb, out),
         Verb::Checkpoint(verb) => runtime()?.block_on(checkpoint::act(verb, out)),
         Verb::Eval { arguments } => eval::hand_over("eval", &arguments),
         Verb::Export { arguments } => eval::hand_over("export", &arguments),

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    args::{Coordinator, Run},
+    args::{Access, Coordinator, Run},
     control::{Control, Snapshot},
     crew::Crew,
     display::Display,
@@ -12,13 +12,14 @@ use crate::{
     start::{Launch, Lead, Start, URL, start},
     summary,
 };
+use access::{Credentials, Guard};
 use proto::{Exit, Generation, RunConfig, checkpoint};
 use std::{
     fs::{self, OpenOptions},
     future::pending,
     io::{IsTerminal, Write, stderr},
     path::Path,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -36,13 +37,14 @@ const GRACE: Duration = Duration::from_secs(20);
 pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
     let mut layers = arguments.layers.clone();
     layers.sets.extend(arguments.workers.map(|workers| format!("run.workers={workers}")));
-    let launch = match start(&layers, arguments.resume).await? {
+    let guard = guard(&arguments.access)?;
+    let launch = match start(&layers, arguments.resume, guard.is_some()).await? {
         Start::Done(config) => return done(&config, out),
         Start::Ready(launch) => *launch,
     };
     let logs = launch.folder.join("logs");
     log_to(&logs)?;
-    let crew = Crew::start(&launch, arguments.spare, &logs)?;
+    let crew = Crew::start(&launch, arguments.spare, arguments.access.credentials.as_deref(), &logs)?;
     eprintln!(
         "run {}: {} workers, coordinator at {}, logs in {}",
         launch.config.run.name,
@@ -50,12 +52,13 @@ pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
         launch.url,
         logs.display()
     );
-    conduct(launch, Some(crew), out).await
+    conduct(launch, guard, Some(crew), out).await
 }
 
 /// `tandem coordinator`.
 pub(super) async fn coordinator(arguments: &Coordinator, out: &mut impl Write) -> Result<()> {
-    let launch = match start(&arguments.layers, arguments.resume).await? {
+    let guard = guard(&arguments.access)?;
+    let launch = match start(&arguments.layers, arguments.resume, guard.is_some()).await? {
         Start::Done(config) => return done(&config, out),
         Start::Ready(launch) => *launch,
     };
@@ -67,7 +70,12 @@ pub(super) async fn coordinator(arguments: &Coordinator, out: &mut impl Write) -
         "run {}: start {workers} times: tandem-worker --coordinator {}",
         launch.config.run.name, launch.url
     );
-    conduct(launch, None, out).await
+    conduct(launch, guard, None, out).await
+}
+
+fn guard(access: &Access) -> Result<Option<Arc<Guard>>> {
+    let credentials = access.credentials.clone().map(Credentials::new);
+    Ok(credentials.map(Guard::open).transpose()?.map(Arc::new))
 }
 
 fn done(config: &RunConfig, out: &mut impl Write) -> Result<()> {
@@ -95,7 +103,7 @@ fn log_to(logs: &Path) -> Result<()> {
 }
 
 /// Serves the run until its verdict, and tells how it ended.
-async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -> Result<()> {
+async fn conduct(launch: Launch, guard: Option<Arc<Guard>>, mut crew: Option<Crew>, out: &mut impl Write) -> Result<()> {
     let begin = Instant::now();
     let Launch { config, folder, lead: Lead { control, journal, resume, .. }, listener, url } = launch;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -104,7 +112,7 @@ async fn conduct(launch: Launch, mut crew: Option<Crew>, out: &mut impl Write) -
         let stopped = async {
             let _ = stopped.await;
         };
-        server::serve(listener, served, stopped).await
+        server::serve(listener, served, guard, stopped).await
     });
     let kept = control.clone();
     let mut journal = tokio::spawn(async move { record::keep(&kept, &journal).await });

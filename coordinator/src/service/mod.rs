@@ -1,6 +1,7 @@
 //! The gRPC services: they translate messages into calls of [`Control`] and refusals into status codes; nothing is
 //! decided here.
 
+mod admission;
 mod answered;
 mod membership;
 mod operator;
@@ -12,6 +13,7 @@ use crate::{
     control::{Control, ReportError},
     membership::{MemberId, Refusal},
 };
+use access::Guard;
 use proto::v1::{
     DESCRIPTORS, membership_server::MembershipServer, operator_server::OperatorServer,
     rendezvous_server::RendezvousServer,
@@ -24,11 +26,14 @@ const WORKER_MESSAGE: usize = 8 << 20;
 /// Largest message of an operator, in bytes.
 const OPERATOR_MESSAGE: usize = 64 << 10;
 
-/// All services of a run, with health and reflection.
+/// All services of a run, with health and reflection, for those whom `guard` admits; without one for everybody.
 ///
 /// # Errors
 /// Descriptors that do not decode, which is a defect of the build.
-pub async fn routes(control: Arc<Control>) -> Result<Routes, tonic_reflection::server::Error> {
+pub async fn routes(
+    control: Arc<Control>,
+    guard: Option<Arc<Guard>>,
+) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -49,7 +54,11 @@ pub async fn routes(control: Arc<Control>) -> Result<Routes, tonic_reflection::s
             rendezvous.max_decoding_message_size(WORKER_MESSAGE).max_encoding_message_size(WORKER_MESSAGE),
         )
         .add_service(operator.max_decoding_message_size(OPERATOR_MESSAGE));
-    Ok(routes.routes())
+    let router = routes.routes().into_axum_router();
+    Ok(Routes::from(match guard {
+        Some(guard) => router.layer(axum::middleware::from_fn_with_state(guard, admission::admit)),
+        None => router,
+    }))
 }
 
 /// A text stays a sentence in logs and tables, whatever somebody sends.

@@ -6,6 +6,7 @@ use crate::{
     journal::{Asked, Trail},
     membership::{MemberId, Membership, Refusal, Scale},
 };
+use access::Caller;
 use futures::{StreamExt, stream, stream::BoxStream};
 use proto::{
     Generation,
@@ -43,6 +44,7 @@ impl Service {
     /// Does what is asked for, once.
     fn once(
         &self,
+        caller: Option<&Caller>,
         asked: Option<v1::Asked>,
         what: String,
         act: impl FnOnce(&mut Membership, Generation, &str, Duration) -> Result<Answer, Refusal>,
@@ -50,6 +52,7 @@ impl Service {
         let v1::Asked { id, expected_generation, by } = asked.unwrap_or_default();
         let by = one_line(&by, LONGEST_NAME);
         let by = if by.is_empty() { "somebody".into() } else { by };
+        let by = caller.map_or(by.clone(), |caller| format!("{}, as {by}", caller.name));
         self.answered.once(&id, &what, || {
             let asked = Asked { id: id.clone(), by: by.clone(), what: what.clone() };
             let expected = Generation(expected_generation);
@@ -110,8 +113,8 @@ impl Operator for Service {
         &self,
         request: Request<v1::CheckpointRequest>,
     ) -> Result<Response<v1::CheckpointReply>, Status> {
-        let asked = request.into_inner().asked;
-        let answer = self.once(asked, "checkpoint".into(), |membership, expected, _, _| {
+        let (caller, v1::CheckpointRequest { asked }) = called(request);
+        let answer = self.once(caller.as_ref(), asked, "checkpoint".into(), |membership, expected, _, _| {
             membership.request_checkpoint(expected).map(Answer::Checkpoint)
         })?;
         let request = if let Answer::Checkpoint(request) = answer { request } else { 0 };
@@ -119,23 +122,25 @@ impl Operator for Service {
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
-        let v1::StopRequest { asked, checkpoint } = request.into_inner();
+        let (caller, v1::StopRequest { asked, checkpoint }) = called(request);
         let what = if checkpoint { "stop with a checkpoint" } else { "stop without a checkpoint" };
-        self.once(asked, what.into(), |membership, expected, _, _| {
+        self.once(caller.as_ref(), asked, what.into(), |membership, expected, _, _| {
             membership.request_stop(expected, checkpoint).map(|_| Answer::Done)
         })?;
         Ok(Response::new(v1::StopReply {}))
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Result<Response<v1::PauseReply>, Status> {
-        self.once(request.into_inner().asked, "pause".into(), |membership, expected, by, now| {
+        let (caller, v1::PauseRequest { asked }) = called(request);
+        self.once(caller.as_ref(), asked, "pause".into(), |membership, expected, by, now| {
             membership.pause(expected, by, now).map(|()| Answer::Done)
         })?;
         Ok(Response::new(v1::PauseReply {}))
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeReply>, Status> {
-        self.once(request.into_inner().asked, "resume".into(), |membership, expected, _, now| {
+        let (caller, v1::ResumeRequest { asked }) = called(request);
+        self.once(caller.as_ref(), asked, "resume".into(), |membership, expected, _, now| {
             membership.resume(expected, now).map(|()| Answer::Done)
         })?;
         Ok(Response::new(v1::ResumeReply {}))
@@ -145,9 +150,9 @@ impl Operator for Service {
         &self,
         request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::DrainWorkerReply>, Status> {
-        let v1::DrainWorkerRequest { asked, worker } = request.into_inner();
+        let (caller, v1::DrainWorkerRequest { asked, worker }) = called(request);
         let what = format!("drain worker {}", one_line(&worker, LONGEST_NAME));
-        let answer = self.once(asked, what, |membership, expected, _, now| {
+        let answer = self.once(caller.as_ref(), asked, what, |membership, expected, _, now| {
             let id = membership.find(&worker)?;
             membership.dismiss(expected, id, now).map(|()| Answer::Worker(id))
         })?;
@@ -155,9 +160,9 @@ impl Operator for Service {
     }
 
     async fn kick(&self, request: Request<v1::KickRequest>) -> Result<Response<v1::KickReply>, Status> {
-        let v1::KickRequest { asked, worker } = request.into_inner();
+        let (caller, v1::KickRequest { asked, worker }) = called(request);
         let what = format!("kick worker {}", one_line(&worker, LONGEST_NAME));
-        let answer = self.once(asked, what, |membership, expected, by, now| {
+        let answer = self.once(caller.as_ref(), asked, what, |membership, expected, by, now| {
             let id = membership.find(&worker)?;
             membership.kick(expected, id, by, now).map(|()| Answer::Worker(id))
         })?;
@@ -165,12 +170,12 @@ impl Operator for Service {
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
-        let v1::ScaleRequest { asked, workers, min_workers, max_workers } = request.into_inner();
+        let (caller, v1::ScaleRequest { asked, workers, min_workers, max_workers }) = called(request);
         let numbers = [workers, min_workers, max_workers];
         let names = ["", "at least ", "at most "].into_iter().zip(numbers);
         let given: Vec<String> = names.filter_map(|(name, n)| Some(format!("{name}{}", n?))).collect();
         let what = format!("scale to {} workers", given.join(", "));
-        let answer = self.once(asked, what, |membership, expected, _, now| {
+        let answer = self.once(caller.as_ref(), asked, what, |membership, expected, _, now| {
             membership.scale(expected, numbers, now).map(Answer::Scale)
         })?;
         let Answer::Scale(Scale { wanted, least, most }) = answer else {
@@ -179,6 +184,12 @@ impl Operator for Service {
         let reply = v1::ScaleReply { workers: wanted.0, min_workers: least.0, max_workers: most.0 };
         Ok(Response::new(reply))
     }
+}
+
+/// Who makes a request, where that is asked, and the request.
+fn called<T>(request: Request<T>) -> (Option<Caller>, T) {
+    let (_, mut extensions, message) = request.into_parts();
+    (extensions.remove(), message)
 }
 
 /// What is news of a status: not that time has passed.

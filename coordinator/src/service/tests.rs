@@ -79,11 +79,11 @@ async fn serve() -> Run {
     let control = Arc::new(Control::new(handout, membership, checkpoints, recorder, journal.trail()));
     let kept = control.clone();
     let journal = tokio::spawn(async move { record::keep(&kept, &journal).await });
-    let listener = server::listen("127.0.0.1:0").await.unwrap();
+    let listener = server::listen("127.0.0.1:0", false).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let endpoint = Endpoint::from_shared(url).unwrap();
-    let serving = server::serve(listener, control.clone(), async {
+    let serving = server::serve(listener, control.clone(), None, async {
         let _ = stopped.await;
     });
     let server = tokio::spawn(serving);

@@ -266,8 +266,10 @@ sections! {
     }
     /// Coordinator, workers and the group that they form.
     cluster: ClusterSection {
-        /// Address that the coordinator listens on; port 0 takes a free one.
+        /// Address that the coordinator listens on; port 0 takes a free one. One that other machines reach needs --credentials.
         listen: String = "127.0.0.1:0".into(),
+        /// Host name or address, with or without a port, at which workers and operators reach the coordinator; empty: where it listens, and this machine's name where it listens on all addresses.
+        advertise: String = String::new(),
         /// Milliseconds between a worker's heartbeats.
         heartbeat_ms: u32 = 500,
         /// Seconds without a heartbeat after which a worker counts as lost.

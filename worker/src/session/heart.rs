@@ -188,7 +188,7 @@ impl Heart {
     }
 
     async fn attend(&self) -> Option<Streaming<v1::Directive>> {
-        let mut client = MembershipClient::new(self.link.channel());
+        let mut client = MembershipClient::new(self.link.line());
         let attended = client.attend(v1::AttendRequest { member: self.standing.member() });
         timeout(self.patience(), attended).await.ok()?.ok().map(Response::into_inner)
     }
@@ -199,7 +199,7 @@ impl Heart {
     }
 
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
-        let mut client = MembershipClient::new(self.link.channel());
+        let mut client = MembershipClient::new(self.link.line());
         let told = self.standing.told().clone();
         // Measured here: the time in which a connection is made is none of the call's.
         let answer = timeout(self.patience(), client.heartbeat(told)).await;

@@ -2,24 +2,43 @@
 
 use super::{AGAIN, CALL, passing};
 use crate::error::{Error, Result};
+use access::{Dialer, Line};
 use serde::Deserialize;
 use shards::store::Folder;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::codegen::BoxFuture;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// The folder below a run's output in which coordinators write their decisions.
 const JOURNAL: &str = "journal";
 
 /// How a connection is made: a network of the tests is a simulated one.
-pub(super) type Dial = fn(Endpoint) -> BoxFuture<Channel, tonic::transport::Error>;
+#[derive(Clone)]
+pub(super) struct Dial(Arc<dyn Fn(Endpoint) -> BoxFuture<Line, tonic::transport::Error> + Send + Sync>);
 
-/// A channel that may be replaced when the coordinator has moved.
+impl Dial {
+    /// By whatever makes one.
+    pub(super) fn new(
+        make: impl Fn(Endpoint) -> BoxFuture<Line, tonic::transport::Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// Over the network.
+    pub(super) fn through(dialer: Dialer) -> Self {
+        Self::new(move |endpoint| {
+            let dialer = dialer.clone();
+            Box::pin(async move { Ok(dialer.line(dialer.dial(endpoint).await?)) })
+        })
+    }
+}
+
+/// A connection that may be replaced when the coordinator has moved.
 pub(crate) struct Link {
-    current: Mutex<(String, Channel)>,
+    current: Mutex<(String, Line)>,
     output: OnceLock<Folder>,
     dial: Dial,
 }
@@ -59,9 +78,9 @@ impl Link {
         };
         let endpoint = endpoint(url).map_err(|error| unreachable(error.to_string()))?;
         loop {
-            match dial(endpoint.clone()).await {
-                Ok(channel) => {
-                    let current = Mutex::new((url.into(), channel));
+            match dial.0(endpoint.clone()).await {
+                Ok(line) => {
+                    let current = Mutex::new((url.into(), line));
                     return Ok(Self { current, output: OnceLock::new(), dial });
                 }
                 Err(_) if start.elapsed() < patience => tokio::time::sleep(AGAIN).await,
@@ -76,7 +95,7 @@ impl Link {
     }
 
     /// For calls. It connects again by itself.
-    pub(super) fn channel(&self) -> Channel {
+    pub(super) fn line(&self) -> Line {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
@@ -93,10 +112,10 @@ impl Link {
             return ended;
         }
         if let Ok(endpoint) = endpoint(&url)
-            && let Ok(Ok(channel)) = timeout(patience, (self.dial)(endpoint)).await
+            && let Ok(Ok(line)) = timeout(patience, (self.dial.0)(endpoint)).await
         {
             tracing::info!("the coordinator is at {url} now");
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (url, channel);
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (url, line);
         }
         None
     }

@@ -60,7 +60,7 @@ impl Voice {
             let call = || {
                 let member = member.clone();
                 let (steps, substitutions) = (steps.clone(), substitutions.clone());
-                let mut client = MembershipClient::new(self.link.channel());
+                let mut client = MembershipClient::new(self.link.line());
                 async move { client.report(v1::ReportRequest { member, generation, steps, substitutions }).await }
             };
             match self.link.insist(self.patience, call).await {
@@ -79,7 +79,7 @@ impl Voice {
     pub(crate) async fn report_part(&self, part: v1::ReportPartRequest) -> Result<Told> {
         let call = || {
             let part = v1::ReportPartRequest { member: self.standing.member(), ..part.clone() };
-            let mut client = MembershipClient::new(self.link.channel());
+            let mut client = MembershipClient::new(self.link.line());
             async move { client.report_part(part).await }
         };
         match self.link.insist(self.patience, call).await {

@@ -12,7 +12,7 @@ use std::{
 
 /// Lists the entries.
 pub(super) async fn list(arguments: &Events, out: &mut impl Write) -> Result<()> {
-    if let (Some(location), false) = (&arguments.target.run, arguments.follow) {
+    if let (Some(location), false) = (&arguments.target.place.run, arguments.follow) {
         let mut trail = Trail::look(&Folder::open(&location.display().to_string())?).await?;
         let mut number = arguments.after;
         while let Some(told) = trail.after(number, false).await? {

@@ -12,6 +12,7 @@ use crate::{
     },
     start::URL,
 };
+use access::{Credentials, Dialer, Line};
 use proto::{
     Exit,
     v1::{self, operator_client::OperatorClient},
@@ -23,10 +24,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use told::{as_json, as_line, as_table, as_text};
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, transport::Endpoint};
 
 /// How long the coordinator may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -188,12 +186,12 @@ fn asked(ask: &Ask) -> Option<v1::Asked> {
 /// A running coordinator.
 struct Run {
     url: String,
-    client: OperatorClient<Channel>,
+    client: OperatorClient<Line>,
 }
 
 impl Run {
     async fn connect(target: &Running) -> Result<Self> {
-        let url = match (&target.coordinator, &target.run) {
+        let url = match (&target.place.coordinator, &target.place.run) {
             (Some(url), _) => url.clone(),
             (None, folder) => {
                 let folder = folder.clone().unwrap_or_default();
@@ -209,8 +207,9 @@ impl Run {
             Error::Unreachable { url: url.clone(), reason: cause.to_string() }
         };
         let endpoint = Endpoint::from_shared(url.clone()).map_err(unreachable)?;
-        let channel = endpoint.connect_timeout(PATIENCE).connect().await.map_err(unreachable)?;
-        Ok(Self { client: OperatorClient::new(channel), url })
+        let dialer = Dialer::new(target.access.credentials.clone().map(Credentials::new))?;
+        let channel = dialer.dial(endpoint.connect_timeout(PATIENCE)).await.map_err(unreachable)?;
+        Ok(Self { client: OperatorClient::new(dialer.line(channel)), url })
     }
 
     async fn status(&mut self) -> Result<v1::StatusReply> {
@@ -245,6 +244,7 @@ impl Run {
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Unknown => {
                 Error::Unreachable { url, reason }
             }
+            tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => Error::Denied { url, reason },
             _ => Error::Refused { url, reason },
         }
     }

@@ -1,5 +1,6 @@
 //! Connections of the simulated network, as tonic takes them.
 
+use access::{Dialer, Line};
 use futures::Stream;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -9,19 +10,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::codegen::BoxFuture;
 use tonic::codegen::http::Uri;
-use tonic::transport::{Channel, Endpoint, server::Connected};
+use tonic::transport::{Endpoint, server::Connected};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// A connection that a server has accepted.
 pub(super) struct Accepted(TcpStream);
 
 /// How a worker of the simulation connects.
-pub(super) fn dial(endpoint: Endpoint) -> BoxFuture<Channel, tonic::transport::Error> {
+pub(super) fn dial(endpoint: Endpoint) -> BoxFuture<Line, tonic::transport::Error> {
     let connect = tower::service_fn(|to: Uri| async move {
         let place = to.authority().map(ToString::to_string).unwrap_or_default();
         Ok::<_, io::Error>(TokioIo::new(TcpStream::connect(place).await?))
     });
-    Box::pin(async move { endpoint.connect_with_connector(connect).await })
+    Box::pin(async move { Ok(Dialer::default().line(endpoint.connect_with_connector(connect).await?)) })
 }
 
 /// The connections to a port of this host.

@@ -1,6 +1,6 @@
 //! A simulated worker: the real session, with a state that is nothing but its line.
 
-use super::super::{Link, Session, Told, v1};
+use super::super::{Dial, Link, Session, Told, v1};
 use super::net::dial;
 use super::plane::{Gift, Lost, Place};
 use super::world::World;
@@ -42,7 +42,7 @@ pub(super) async fn work(world: World, host: String) {
 }
 
 async fn live(world: World, host: String) -> Result<()> {
-    let link = Link::connect(&world.url(), PATIENCE, dial).await?;
+    let link = Link::connect(&world.url(), PATIENCE, Dial::new(dial)).await?;
     let pid = world.pid();
     let request = v1::JoinRequest { protocol: PROTOCOL_VERSION, host, pid, weight: 1, ..Default::default() };
     let session = Session::join_over(link, request, PATIENCE).await?;
