@@ -1,7 +1,7 @@
 //! What is typed after `tandem`.
 
-pub mod checkpoint;
 pub mod certs;
+pub mod checkpoint;
 pub mod operate;
 
 pub use checkpoint::Checkpoint;

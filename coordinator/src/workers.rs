@@ -87,7 +87,8 @@ impl Workers {
     /// Starts one for the place `slot`, after `wait`, in a process group of its own, so that a Ctrl-C reaches only this program.
     pub fn start(&mut self, slot: usize, spare: bool, wait: Duration) {
         let path = self.logs.join(format!("worker-{slot}.log"));
-        let (program, arguments, mut fate) = (self.program.clone(), self.arguments.clone(), self.fate.subscribe());
+        let (program, arguments, mut fate) =
+            (self.program.clone(), self.arguments.clone(), self.fate.subscribe());
         self.watched.spawn(async move {
             let ended = |exit, how: String| Ended { slot, pid: 0, exit, how, lived: Duration::ZERO };
             if timeout(wait, fate.wait_for(|fate| *fate != Fate::Run)).await.is_ok() {

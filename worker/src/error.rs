@@ -162,6 +162,9 @@ pub enum Error {
         /// What the transport says.
         reason: String,
     },
+    /// The coordinator does not know this worker, or it may not join.
+    #[error("the coordinator refuses: {0}; a worker's credentials are given with --credentials")]
+    Denied(String),
     /// Credentials that can't be used.
     #[error(transparent)]
     Access(#[from] access::AccessError),
@@ -200,7 +203,7 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
-            Self::Taken(_) | Self::BothAlways | Self::Access(_) => Exit::Usage,
+            Self::Taken(_) | Self::BothAlways | Self::Access(_) | Self::Denied(_) => Exit::Usage,
             Self::Picture(_) | Self::Output { .. } => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
             Self::Pth(_)

@@ -307,6 +307,7 @@ fn refused(status: Status) -> Error {
         _ if passing(&status) => {
             Error::Over { reason: format!("the coordinator is gone: {}", status.message()), exit: Exit::Lost }
         }
+        Code::Unauthenticated | Code::PermissionDenied => Error::Denied(status.message().into()),
         _ => Error::Refused(status.message().into()),
     }
 }

@@ -90,8 +90,7 @@ impl c10d::Store for RendezvousStore {
     fn check(&self, keys: &[&str]) -> Result<bool, StoreError> {
         let keys = keys.iter().map(ToString::to_string).collect();
         let message = v1::CheckRequest { generation: self.generation, keys };
-        let check =
-            |mut client: RendezvousClient<Line>, request| async move { client.check(request).await };
+        let check = |mut client: RendezvousClient<Line>, request| async move { client.check(request).await };
         Ok(self.call(message, Duration::ZERO, check)?.present)
     }
 

@@ -103,7 +103,12 @@ fn log_to(logs: &Path) -> Result<()> {
 }
 
 /// Serves the run until its verdict, and tells how it ended.
-async fn conduct(launch: Launch, guard: Option<Arc<Guard>>, mut crew: Option<Crew>, out: &mut impl Write) -> Result<()> {
+async fn conduct(
+    launch: Launch,
+    guard: Option<Arc<Guard>>,
+    mut crew: Option<Crew>,
+    out: &mut impl Write,
+) -> Result<()> {
     let begin = Instant::now();
     let Launch { config, folder, lead: Lead { control, journal, resume, .. }, listener, url } = launch;
     let (stop, stopped) = oneshot::channel::<()>();

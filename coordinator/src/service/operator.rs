@@ -114,9 +114,10 @@ impl Operator for Service {
         request: Request<v1::CheckpointRequest>,
     ) -> Result<Response<v1::CheckpointReply>, Status> {
         let (caller, v1::CheckpointRequest { asked }) = called(request);
-        let answer = self.once(caller.as_ref(), asked, "checkpoint".into(), |membership, expected, _, _| {
-            membership.request_checkpoint(expected).map(Answer::Checkpoint)
-        })?;
+        let answer =
+            self.once(caller.as_ref(), asked, "checkpoint".into(), |membership, expected, _, _| {
+                membership.request_checkpoint(expected).map(Answer::Checkpoint)
+            })?;
         let request = if let Answer::Checkpoint(request) = answer { request } else { 0 };
         Ok(Response::new(v1::CheckpointReply { request }))
     }

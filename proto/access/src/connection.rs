@@ -46,10 +46,17 @@ pub fn incoming(
             () = ready.closed() => {}
         }
     });
-    futures::stream::unfold(taken, async |mut taken| taken.recv().await.map(|connection| (Ok(connection), taken)))
+    futures::stream::unfold(taken, async |mut taken| {
+        taken.recv().await.map(|connection| (Ok(connection), taken))
+    })
 }
 
-async fn accept(listener: &TcpListener, guard: Option<&Guard>, most: usize, ready: &mpsc::Sender<Connection>) {
+async fn accept(
+    listener: &TcpListener,
+    guard: Option<&Guard>,
+    most: usize,
+    ready: &mpsc::Sender<Connection>,
+) {
     let room = Arc::new(Semaphore::new(most));
     loop {
         let (stream, from) = match listener.accept().await {
@@ -93,7 +100,11 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.bytes).poll_read(cx, buffer)
     }
 }

@@ -64,9 +64,12 @@ impl Dialer {
 }
 
 async fn secure(credentials: Option<&Credentials>, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
-    let none = || io::Error::other(format!("{uri} asks for credentials: give their folder with --credentials"));
+    let none =
+        || io::Error::other(format!("{uri} asks for credentials: give their folder with --credentials"));
     let credentials = credentials.ok_or_else(none)?;
-    let plain = || io::Error::other(format!("{uri} is not encrypted, and credentials are given: use its https:// URL"));
+    let plain = || {
+        io::Error::other(format!("{uri} is not encrypted, and credentials are given: use its https:// URL"))
+    };
     let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or_else(plain)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let stream = timeout(PATIENCE, TcpStream::connect((&*host, uri.port_u16().unwrap_or(443)))).await??;

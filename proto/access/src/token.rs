@@ -63,16 +63,21 @@ pub(crate) fn hash(token: &[u8]) -> [u8; 32] {
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
     (digits.len() == 64).then(|| bytes.try_into().ok())?
 }
+
+/// When the token was read, and the header that shows it.
+type Read = (Instant, MetadataValue<Ascii>);
 
 /// Gives every request the folder's token.
 #[derive(Clone)]
 pub struct Bearer {
     credentials: Option<Credentials>,
-    held: Arc<Mutex<Option<(Instant, MetadataValue<Ascii>)>>>,
+    held: Arc<Mutex<Option<Read>>>,
 }
 
 impl Bearer {
@@ -96,7 +101,8 @@ impl Bearer {
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(credentials) = &self.credentials {
-            let value = self.value(credentials).map_err(|error| Status::unauthenticated(error.to_string()))?;
+            let value =
+                self.value(credentials).map_err(|error| Status::unauthenticated(error.to_string()))?;
             request.metadata_mut().insert("authorization", value);
         }
         Ok(request)
@@ -127,7 +133,15 @@ mod tests {
         let tokens = Tokens::parse(&format!("# who may what\n\nviewer board {hex}\n")).unwrap();
         assert_eq!(tokens.caller(b"Bearer secret").unwrap().name, "board");
         assert_eq!(tokens.caller(b"bearer secret").unwrap().role, Role::Viewer);
-        for other in [&b"Bearer secre"[..], b"Bearer ", b"secret", b"Basic secret", b"", b"Bearer  secret", hex.as_bytes()] {
+        for other in [
+            &b"Bearer secre"[..],
+            b"Bearer ",
+            b"secret",
+            b"Basic secret",
+            b"",
+            b"Bearer  secret",
+            hex.as_bytes(),
+        ] {
             assert!(tokens.caller(other).is_none(), "{other:?}");
         }
     }
