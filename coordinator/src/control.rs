@@ -1,9 +1,12 @@
 //! The run as the services, the supervisor and the display share it: the decisions of [`Membership`], and what follows
 //! from them in the rendezvous, the checkpoints, the metrics and the published [`Snapshot`].
 
+mod clock;
 mod commits;
 mod snapshot;
+mod status;
 
+pub use clock::Clock;
 pub use snapshot::Snapshot;
 
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
 use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -85,6 +88,9 @@ pub struct Control {
     handout: Handout,
     held: Mutex<Held>,
     pace: Mutex<Pace>,
+    clock: Mutex<Clock>,
+    /// What each worker's last step took, by phase.
+    laps: Mutex<HashMap<MemberId, HashMap<String, f64>>>,
     /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
     latest: Mutex<metrics::Latest>,
     rendezvous: Rendezvous,
@@ -124,6 +130,8 @@ impl Control {
             // Numbers of a later coordinator are larger, however long this one lives.
             held: Mutex::new(Held { membership, serial: epoch << 40, outlook, rested: Duration::ZERO }),
             pace: Mutex::default(),
+            clock: Mutex::default(),
+            laps: Mutex::default(),
             latest: Mutex::new(latest),
             rendezvous: Rendezvous::default(),
             checkpoints,
@@ -261,6 +269,7 @@ impl Control {
         if matches!(acts.state, State::Training | State::Stopping) {
             pace.observe(membership.step(), now);
         }
+        lock(&self.clock).observe(acts.state, before.acts.departed_until(acts), now);
         let latest = lock(&self.latest);
         let snapshot = Snapshot::of(membership, &held.outlook, now, &pace, self.handout.batch, &latest);
         self.published.send_replace(snapshot);
@@ -268,50 +277,6 @@ impl Control {
         let took = done.saturating_sub(now);
         // At most a fifth of the time goes into it.
         held.rested = if took > BRIEF { done + took * 4 } else { done };
-    }
-
-    /// The run for operators.
-    pub fn status(&self) -> v1::StatusReply {
-        let now = self.watch().borrow().clone();
-        let left = now.patience.map(|left| format!(", for {:.0} s more", left.as_secs_f64()));
-        let scale = self.look(Membership::scaled);
-        v1::StatusReply {
-            run: self.handout.run.clone(),
-            state: now.state.word().into(),
-            reason: now.reason + &left.unwrap_or_default(),
-            generation: now.generation.0,
-            step: now.step.0,
-            steps: now.steps.0,
-            committed_checkpoint: now.committed.0,
-            pairs_per_second: now.pairs_per_second,
-            scalars: now.scalars.into_iter().collect(),
-            members: self.members(),
-            workers: scale.wanted.0,
-            min_workers: scale.least.0,
-            max_workers: scale.most.0,
-            exit_code: now.verdict.map(|verdict| verdict.exit.code().into()),
-        }
-    }
-
-    /// The members, for status: those with a seat by rank, then the others.
-    fn members(&self) -> Vec<v1::Member> {
-        let now = self.started.elapsed();
-        let membership = &lock(&self.held).membership;
-        let member = |(id, member): (MemberId, &crate::membership::Member)| v1::Member {
-            member: id.to_string(),
-            host: member.host.clone(),
-            pid: member.pid,
-            rank: membership.seat(id).unwrap_or_default().0,
-            phase: member.phase.into(),
-            applied_step: member.applied.0,
-            seconds_since_heartbeat: now.saturating_sub(member.heard).as_secs_f64(),
-            seated: membership.seat(id).is_some(),
-            spare: member.spare,
-            draining: member.draining,
-        };
-        let mut members: Vec<v1::Member> = membership.members().map(member).collect();
-        members.sort_by_key(|member| (!member.seated, member.rank));
-        members
     }
 
     /// Writes the metrics of committed steps, and which rows were replaced.

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod membership;
 pub mod metrics;
 pub mod pace;
+pub mod page;
 pub mod record;
 pub mod rendezvous;
 pub mod server;

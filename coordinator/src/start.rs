@@ -42,6 +42,8 @@ pub struct Launch {
     pub folder: PathBuf,
     /// The run.
     pub lead: Lead,
+    /// Its dataset.
+    pub rows: Reader,
     /// Where the coordinator will serve.
     pub listener: TcpListener,
     /// The URL that workers are given.
@@ -94,6 +96,7 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
         return Ok(Start::Done(Box::new(config)));
     }
 
+    let rows = Reader::new(manifest, &config.store)?;
     let listener = server::listen(&config.cluster.listen, guarded).await?;
     let address = listener
         .local_addr()
@@ -104,7 +107,7 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
     let Some(lead) = lead(&output, &config, fingerprint, (&url, &scratch), resume).await? else {
         return Ok(Start::Done(Box::new(config)));
     };
-    Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, listener, url })))
+    Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, rows, listener, url })))
 }
 
 /// Where others reach a coordinator that listens on `address`.

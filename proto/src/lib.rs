@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod exit;
+pub mod exposition;
 pub mod ids;
 pub mod settle;
 

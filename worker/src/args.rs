@@ -33,6 +33,10 @@ pub struct Train {
     /// Address of this machine that carries the collectives; by default the one from which it reaches the coordinator
     #[arg(long, value_name = "ADDRESS", env = "TANDEM_INTERFACE")]
     pub interface: Option<String>,
+    /// Address of this machine at which Prometheus finds this worker's metrics, such as 127.0.0.1:9400; the coordinator's /metrics has
+    /// those of all workers
+    #[arg(long, value_name = "ADDRESS:PORT", env = "TANDEM_METRICS")]
+    pub metrics: Option<String>,
     /// Seconds that are spent on reaching the coordinator
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, env = "TANDEM_CONNECT_TIMEOUT")]
     pub connect_timeout: f64,

@@ -162,6 +162,14 @@ pub enum Error {
         /// What the transport says.
         reason: String,
     },
+    /// Metrics can't be served.
+    #[error("can't serve metrics at {address}: {reason}")]
+    Scrape {
+        /// As given.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
     /// The coordinator does not know this worker, or it may not join.
     #[error("the coordinator refuses: {0}; a worker's credentials are given with --credentials")]
     Denied(String),
@@ -203,7 +211,9 @@ impl Error {
             Self::Config(error) => error.exit(),
             Self::Data(error) => error.exit(),
             Self::Store(error) => error.exit(),
-            Self::Taken(_) | Self::BothAlways | Self::Access(_) | Self::Denied(_) => Exit::Usage,
+            Self::Taken(_) | Self::BothAlways | Self::Access(_) | Self::Denied(_) | Self::Scrape { .. } => {
+                Exit::Usage
+            }
             Self::Picture(_) | Self::Output { .. } => Exit::Output,
             Self::Unreachable { .. } | Self::Refused(_) => Exit::Unavailable,
             Self::Pth(_)

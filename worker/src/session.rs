@@ -13,6 +13,7 @@ pub use voice::Voice;
 
 use crate::args::Train;
 use crate::error::{Error, Result};
+use crate::laps::Laps;
 use crate::store::RendezvousStore;
 use crate::vote::Wishes;
 use access::{Credentials, Dialer};
@@ -134,6 +135,20 @@ impl Session {
     /// What the next heartbeats say; the first goes at once.
     pub fn enter(&self, phase: v1::Phase, applied: GlobalStep) {
         self.standing.say(|told| (told.phase, told.applied_step) = (phase.into(), applied.0));
+    }
+
+    /// Where the time of its last step went: `waited` seconds for data, and what the laps say.
+    pub fn took(&self, waited: Duration, laps: &Laps) {
+        self.standing.say(|told| {
+            told.seconds.clone_from(laps.seconds());
+            told.seconds.insert("data".into(), waited.as_secs_f64());
+        });
+    }
+
+    /// What the heartbeats say, for others to read.
+    pub fn telling(&self) -> impl Fn() -> v1::HeartbeatRequest + Send + Sync + 'static {
+        let standing = self.standing.clone();
+        move || standing.now()
     }
 
     /// Has no seat (any more): `broken` if the last one's collectives failed.

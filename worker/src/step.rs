@@ -8,6 +8,7 @@ mod travel;
 use crate::batch::{Draws, LocalBatch};
 use crate::error::Result;
 use crate::fingerprint;
+use crate::laps::Laps;
 use crate::masking::Special;
 use crate::models::albef::{Albef, Encoders};
 use crate::objective::itc::{self, Features, Setting};
@@ -40,6 +41,7 @@ pub struct Trainer {
     /// Of the last commit.
     votes: Votes,
     group: Group,
+    laps: Laps,
 }
 
 /// What the losses of a batch leave for the vote and the commit; the gradients are in the parameters.
@@ -90,6 +92,7 @@ impl Trainer {
             staged: None,
             votes: Votes::default(),
             group,
+            laps: Laps::default(),
         })
     }
 
@@ -103,6 +106,7 @@ impl Trainer {
     /// # Errors
     /// A lost peer, or an anomaly that stops the run: the state is then what it was.
     pub fn step(&mut self, batch: &LocalBatch, ballot: &Ballot) -> Result<Outcome> {
+        self.laps.start();
         let draws = self.draws(batch);
         self.step_with(batch, &draws, ballot)
     }
@@ -115,6 +119,7 @@ impl Trainer {
         let (staged, votes) = self.stage(batch, draws, ballot)?;
         let outcome = commit(&self.config, self.steps_per_epoch, &mut self.state, &staged, &votes)?;
         self.votes = votes;
+        self.laps.mark("update");
         Ok(outcome)
     }
 
@@ -133,11 +138,14 @@ impl Trainer {
     ) -> Result<(Staged, Votes)> {
         self.staged = None;
         let losses = if self.whole { self.learn(batch, draws)? } else { self.accumulate(batch, draws)? };
+        self.laps.mark("learn");
         let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
         let norm = c10d::optim::global_norm(&gradients)?;
         let sums = Sums { losses: losses.sums, rows: losses.rows, norm };
         let staged = Staged { batch: losses.batch };
-        match ballot.cast(&sums, self.config.data.lanes, &mut self.group) {
+        let cast = ballot.cast(&sums, self.config.data.lanes, &mut self.group);
+        self.laps.mark("vote");
+        match cast {
             Ok(votes) => Ok((staged, votes)),
             Err(error) => {
                 // The vote may have ended elsewhere: this rank can still apply the step when it learns so.
@@ -157,6 +165,11 @@ impl Trainer {
             fingerprint::compare(&self.state, GlobalStep(step - every), &mut self.group)?;
         }
         Ok(())
+    }
+
+    /// Where the time of the last step went.
+    pub fn laps(&self) -> &Laps {
+        &self.laps
     }
 
     /// The votes of the last commit.
@@ -190,6 +203,7 @@ impl Trainer {
         let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
         let teacher = tch::no_grad(|| self.teach(&inputs))?;
         let student = self.encode(&inputs)?;
+        self.laps.mark("encode");
         let global = self.gather(batch, &teacher.features)?;
         let itc = self.contrast(batch, &student.features, &teacher.features, &global);
 

@@ -6,6 +6,7 @@ use crate::batch::LocalBatch;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::metrics::{Tally, Unreported, substitutions};
+use crate::scrape;
 use crate::seat::{Place, Seat, sit};
 use crate::session::Session;
 use crate::settle::Holding;
@@ -25,6 +26,9 @@ pub fn work(arguments: &Train) -> Result<()> {
     let runtime = runtime.map_err(|e| Error::System(format!("starting threads: {e}")))?;
     let mut session = runtime.block_on(Session::join(arguments))?;
     session.drain_on_signal();
+    if let Some(address) = &arguments.metrics {
+        scrape::serve(runtime.handle(), address, session.telling())?;
+    }
     let done = live(&mut session, arguments.interface.as_deref());
     runtime.block_on(session.leave(&done));
     match done {
@@ -162,6 +166,7 @@ impl Turn<'_> {
             self.ledger.enter(self.seat.generation, &outcome, self.trainer.votes());
             self.tally.add(start.elapsed(), waited);
             self.session.enter(v1::Phase::Training, outcome.step);
+            self.session.took(waited, self.trainer.laps());
             self.report(&outcome, replaced)?;
             if outcome.rolls_back(&self.warm.config) {
                 return Ok(End::RollBack);

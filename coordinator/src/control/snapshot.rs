@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub committed: GlobalStep,
     /// Pairs per second, over the last half minute.
     pub pairs_per_second: f64,
+    /// Seconds of the last reported step.
+    pub step_seconds: f64,
     /// Share of the last reported step that was spent waiting for data.
     pub data_wait: f64,
     /// Time until the last step, where it is known.
@@ -61,6 +63,7 @@ impl Snapshot {
             steps,
             committed: membership.newest_committed(),
             pairs_per_second: pace.steps_per_second() * f64::from(batch),
+            step_seconds: latest.seconds,
             data_wait: latest.data_wait,
             remaining: pace.remaining(steps),
             scalars: latest.scalars.clone(),
@@ -91,6 +94,13 @@ pub(super) struct Acts {
     committed: (GlobalStep, u64),
     stop: Option<v1::Stop>,
     proposed: Option<Generation>,
+}
+
+impl Acts {
+    /// Whether a member has gone by then.
+    pub(super) fn departed_until(&self, later: &Self) -> bool {
+        later.departures > self.departures
+    }
 }
 
 impl Outlook {

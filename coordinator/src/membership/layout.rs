@@ -1,9 +1,16 @@
 //! What follows from who has a seat: computed once for a generation, since every worker asks for it.
 
-use super::{MemberId, Seat};
+use super::{MemberId, Membership, Seat};
 use proto::Rank;
 use shards::order::lanes_by_weight;
 use std::collections::{BTreeMap, HashMap};
+
+impl Membership {
+    /// How many lanes each rank of the generation has.
+    pub fn lanes(&self) -> Vec<u32> {
+        self.layout.lanes()
+    }
+}
 
 /// Places of the members of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +40,12 @@ impl Layout {
         let rows = lanes.chunk_by(|a, b| a == b);
         let alike = rows.filter_map(|row| Some((row.len() as u32, *row.first()?))).unzip();
         Self { ranks, alike, local }
+    }
+
+    /// How many lanes each rank has.
+    fn lanes(&self) -> Vec<u32> {
+        let (ranks, lanes) = &self.alike;
+        ranks.iter().zip(lanes).flat_map(|(count, lanes)| vec![*lanes; *count as usize]).collect()
     }
 
     pub(super) fn rank(&self, id: MemberId) -> Option<Rank> {

@@ -114,12 +114,18 @@ impl Recorder {
         self.lines.all()
     }
 
+    /// All rows that others stood in for.
+    pub fn quarantined(&self) -> &[Quarantined] {
+        self.quarantine.all()
+    }
+
     /// What a display shows of them.
     pub fn latest(&self) -> Latest {
         let last = self.lines().last();
         Latest {
             step: self.last_step(),
             scalars: last.map(|line| line.scalars.clone()).unwrap_or_default(),
+            seconds: last.map_or(0.0, |line| line.seconds),
             data_wait: last.map_or(0.0, Line::data_wait),
             substitutions: self.quarantine.all().len(),
         }
@@ -137,6 +143,8 @@ pub struct Latest {
     pub step: GlobalStep,
     /// Its scalars.
     pub scalars: BTreeMap<String, f64>,
+    /// Seconds that it took.
+    pub seconds: f64,
     /// Share of it that was spent waiting for data.
     pub data_wait: f64,
     /// Rows replaced so far.

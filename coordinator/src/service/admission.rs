@@ -3,8 +3,9 @@
 use access::{Guard, guard::Refusal};
 use axum::{
     extract::{Request, State},
+    http::{HeaderValue, StatusCode},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use std::sync::Arc;
 use tonic::Status;
@@ -24,25 +25,37 @@ pub(super) async fn admit(State(guard): State<Arc<Guard>>, mut request: Request,
         Err(refusal) => {
             let path = super::one_line(request.uri().path(), LONGEST_PATH);
             tracing::warn!("{path} is refused: {refusal}");
-            let content = request.headers().get("content-type").map(|value| value.as_bytes());
-            refuse(&refusal, content.is_some_and(|kind| kind.starts_with(b"application/grpc")))
+            refuse(&refusal, is_grpc(&request))
         }
     }
+}
+
+/// Answers requests for what is not there.
+pub(super) async fn nothing(request: Request) -> Response {
+    let path = super::one_line(request.uri().path(), LONGEST_PATH);
+    if is_grpc(&request) {
+        return Status::unimplemented(format!("{path} is no method of this coordinator")).into_http();
+    }
+    (StatusCode::NOT_FOUND, format!("{path} is not here\n")).into_response()
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let kind = request.headers().get("content-type").map(|value| value.as_bytes());
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 fn refuse(refusal: &Refusal, grpc: bool) -> Response {
     let text = refusal.to_string();
     let (status, code) = match refusal {
-        Refusal::Unknown => (Status::unauthenticated(&text), 401),
-        Refusal::Role { .. } => (Status::permission_denied(&text), 403),
+        Refusal::Unknown => (Status::unauthenticated(&text), StatusCode::UNAUTHORIZED),
+        Refusal::Role { .. } => (Status::permission_denied(&text), StatusCode::FORBIDDEN),
     };
     if grpc {
         return status.into_http();
     }
-    let mut response = Response::new(format!("{text}\n").into());
-    *response.status_mut() = axum::http::StatusCode::from_u16(code).unwrap_or_default();
+    let mut response = (code, format!("{text}\n")).into_response();
     if *refusal == Refusal::Unknown {
-        let scheme = axum::http::HeaderValue::from_static("Bearer");
+        let scheme = HeaderValue::from_static("Bearer");
         response.headers_mut().insert("www-authenticate", scheme);
     }
     response

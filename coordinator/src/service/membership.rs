@@ -81,6 +81,9 @@ impl Membership for Service {
             broken: request.broken,
             fresh: request.fresh,
         };
+        if !request.seconds.is_empty() {
+            self.control.took(beat.member, request.seconds);
+        }
         self.control.heartbeat(beat).map(Response::new).map_err(refused)
     }
 

@@ -14,6 +14,7 @@ use crate::{
     membership::{MemberId, Refusal},
 };
 use access::Guard;
+use axum::Router;
 use proto::v1::{
     DESCRIPTORS, membership_server::MembershipServer, operator_server::OperatorServer,
     rendezvous_server::RendezvousServer,
@@ -26,12 +27,13 @@ const WORKER_MESSAGE: usize = 8 << 20;
 /// Largest message of an operator, in bytes.
 const OPERATOR_MESSAGE: usize = 64 << 10;
 
-/// All services of a run, with health and reflection, for those whom `guard` admits; without one for everybody.
+/// All services of a run, with health, reflection and `pages`, for those whom `guard` admits; without one for everybody.
 ///
 /// # Errors
 /// Descriptors that do not decode, which is a defect of the build.
 pub async fn routes(
     control: Arc<Control>,
+    pages: Router,
     guard: Option<Arc<Guard>>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
@@ -54,7 +56,7 @@ pub async fn routes(
             rendezvous.max_decoding_message_size(WORKER_MESSAGE).max_encoding_message_size(WORKER_MESSAGE),
         )
         .add_service(operator.max_decoding_message_size(OPERATOR_MESSAGE));
-    let router = routes.routes().into_axum_router();
+    let router = routes.routes().into_axum_router().merge(pages).fallback(admission::nothing);
     Ok(Routes::from(match guard {
         Some(guard) => router.layer(axum::middleware::from_fn_with_state(guard, admission::admit)),
         None => router,

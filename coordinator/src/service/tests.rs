@@ -83,7 +83,7 @@ async fn serve() -> Run {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel();
     let endpoint = Endpoint::from_shared(url).unwrap();
-    let serving = server::serve(listener, control.clone(), None, async {
+    let serving = server::serve(listener, control.clone(), None, None, async {
         let _ = stopped.await;
     });
     let server = tokio::spawn(serving);

@@ -83,6 +83,11 @@ impl Standing {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is said at this moment.
+    pub(super) fn now(&self) -> v1::HeartbeatRequest {
+        self.told().clone()
+    }
+
     /// A new name; the generations of the one before are over.
     pub(super) fn joined(&self, member: &str) {
         self.told().member = member.into();
@@ -200,7 +205,7 @@ impl Heart {
 
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
         let mut client = MembershipClient::new(self.link.line());
-        let told = self.standing.told().clone();
+        let told = self.standing.now();
         // Measured here: the time in which a connection is made is none of the call's.
         let answer = timeout(self.patience(), client.heartbeat(told)).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(Response::into_inner)

@@ -20,6 +20,7 @@ impl Trainer {
         let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
         let parts = ranges(batch.len() as i64, self.config.optimizer.micro_batch.into());
         let (student, teacher) = tch::no_grad(|| self.encode_parts(&inputs, &parts))?;
+        self.laps.mark("encode");
         let global = self.gather(batch, &teacher.features)?;
         let itc = self.contrast(batch, &student.features, &teacher.features, &global);
 

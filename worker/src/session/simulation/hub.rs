@@ -26,7 +26,7 @@ pub(super) async fn serve(world: World, number: usize) {
     let incoming = accept(PORT).await.unwrap();
     let (served, tidied) = (control.clone(), control.clone());
     tokio::spawn(async move { record::tidy(&tidied).await });
-    let server = tokio::spawn(async move { server::serve_on(incoming, served, None, pending()).await });
+    let server = tokio::spawn(async move { server::serve_on(incoming, served, None, None, pending()).await });
     match record::keep(&control, &journal).await {
         Ok(()) => {
             world.tell(format!("hub-{number} ends: {}", control.look(|it| it.reason())));

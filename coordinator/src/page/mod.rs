@@ -1,0 +1,130 @@
+//! The live page, the data that it shows, and the metrics for Prometheus. Read-only: no request here changes anything.
+
+mod api;
+mod past;
+mod prometheus;
+mod thumbnails;
+
+use crate::control::Control;
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use past::Past;
+use proto::exposition;
+use serde_json::Value;
+use shards::reader::Reader;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Nothing comes from elsewhere, and nothing is run but what is served here.
+const POLICY: &str =
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// A file of the page.
+struct Asset {
+    path: &'static str,
+    kind: &'static str,
+    text: &'static str,
+}
+
+const ASSETS: [Asset; 3] = [
+    Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("assets/index.html") },
+    Asset { path: "/style.css", kind: "text/css; charset=utf-8", text: include_str!("assets/style.css") },
+    Asset {
+        path: "/script.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("assets/script.js"),
+    },
+];
+
+/// What the page shows.
+struct View {
+    control: Arc<Control>,
+    rows: Option<Reader>,
+    past: Mutex<Past>,
+}
+
+/// The page of a run; with `rows` it shows images of the dataset.
+pub fn router(control: Arc<Control>, rows: Option<Reader>) -> Router {
+    let past = Mutex::new(Past::new(control.trail()));
+    let view = Arc::new(View { control, rows, past });
+    let mut router = Router::new();
+    for asset in ASSETS {
+        router = router.route(asset.path, get(async move || typed(asset.kind, asset.text)));
+    }
+    router
+        .route("/metrics", get(metrics))
+        .route("/api/run", get(run))
+        .route("/api/series", get(async |State(view): State<Arc<View>>| json(&api::series(&view.control))))
+        .route("/api/events", get(events))
+        .route("/api/generations", get(generations))
+        .route(
+            "/api/quarantine",
+            get(async |State(view): State<Arc<View>>| json(&api::quarantine(&view.control))),
+        )
+        .route("/api/rows/{row}/image", get(image))
+        .with_state(view)
+}
+
+async fn metrics(State(view): State<Arc<View>>) -> Response {
+    typed(exposition::CONTENT_TYPE, prometheus::text(&view.control))
+}
+
+async fn run(State(view): State<Arc<View>>) -> Response {
+    let mut past = view.past.lock().await;
+    match past.catch_up().await {
+        Ok(()) => json(&api::run(&view.control, past.events().len())),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn events(State(view): State<Arc<View>>) -> Response {
+    let mut past = view.past.lock().await;
+    match past.catch_up().await {
+        Ok(()) => json(&api::events(past.events())),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn generations(State(view): State<Arc<View>>) -> Response {
+    let mut past = view.past.lock().await;
+    match past.catch_up().await {
+        Ok(()) => json(&api::generations(past.events())),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn image(State(view): State<Arc<View>>, Path(row): Path<u64>) -> Response {
+    let quarantined = view.control.recorder().quarantined().iter().any(|one| one.row == row);
+    let Some(reader) = view.rows.as_ref().filter(|_| quarantined) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match thumbnails::stored(reader, row).await {
+        Some((kind, bytes)) => typed(kind, bytes),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
+}
+
+fn json(value: &Value) -> Response {
+    typed("application/json", value.to_string())
+}
+
+fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
+    let fixed = |name: HeaderName, value| (name, HeaderValue::from_static(value));
+    let headers = HeaderMap::from_iter([
+        fixed(header::CONTENT_TYPE, kind),
+        fixed(header::CONTENT_SECURITY_POLICY, POLICY),
+        fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        fixed(header::REFERRER_POLICY, "no-referrer"),
+        fixed(header::CACHE_CONTROL, "no-store"),
+    ]);
+    (headers, body).into_response()
+}
