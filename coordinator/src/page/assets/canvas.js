@@ -149,14 +149,15 @@ export function labelAxis(context, labels, [left, right], y) {
   }
 }
 
-/** Lines at which generations began: at most one a pixel, and fainter the more there are. */
+/** Lines at which generations began; where they are too close to be told apart, short ones at the bottom. */
 export function paintMarks(context, marks, scale, [left, right], [top, bottom]) {
   const columns = new Set();
   for (const mark of marks) {
     const x = Math.round(scale(mark) - 0.5);
     if (x >= left && x <= right) columns.add(x);
   }
-  context.globalAlpha = Math.max(0.12, Math.min(0.75, 30 / (columns.size || 1)));
-  for (const x of columns) verticalLine(context, x, top, bottom, colour('mark'));
+  const isDense = columns.size > (right - left) / 8;
+  context.globalAlpha = isDense ? 0.6 : 0.75;
+  for (const x of columns) verticalLine(context, x, isDense ? bottom - 5 : top, bottom, colour('mark'));
   context.globalAlpha = 1;
 }

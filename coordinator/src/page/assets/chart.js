@@ -6,18 +6,17 @@ import { clock, count, isNumber, measure, timeTick } from './format.js';
 import * as scales from './scale.js';
 
 const TOP = 8;
-const RIGHT = 8;
 const BOTTOM = 22;
 
 /**
  * A chart. Options: `title`, `unit`; `time` for an x axis of unix milliseconds instead of steps; `zero` to begin
- * at zero; `whole` for whole numbers; `stepped` for values that hold until the next; `left`, the room for the
- * labels of the y axis; `text` from value to text; `cursor`, shared with other charts; `place` says what more is
+ * at zero; `whole` for whole numbers; `stepped` for values that hold until the next; `left` and `right`, the room
+ * beside the axes; `text` from value to text; `cursor`, shared with other charts; `place` says what more is
  * to be told of an x.
  */
 export class LineChart {
   constructor(options) {
-    this.options = { left: 48, text: measure, place: () => '', ...options };
+    this.options = { left: 48, right: 8, text: measure, place: () => '', ...options };
     this.data = { xs: [], lines: [], marks: [], domain: null, log: false, smooth: false };
     this.build();
     this.surface = new Surface(this.canvas, (...given) => this.paint(...given));
@@ -72,7 +71,7 @@ export class LineChart {
   snap(pixel) {
     const { xs } = this.data;
     if (xs.length === 0) return null;
-    const right = Math.max(this.options.left + 1, this.surface.width - RIGHT);
+    const right = Math.max(this.options.left + 1, this.surface.width - this.options.right);
     const wanted = scales.linear(this.domain(), [this.options.left, right]).invert(pixel);
     return this.options.stepped
       ? Math.min(Math.max(wanted, xs[0]), this.domain()[1])
@@ -96,8 +95,9 @@ export class LineChart {
     const named = time ? clock(x) : `step ${count(x)}`;
     const more = isNumber(x) ? place(x) : '';
     const where = isNumber(x) ? `${named}${more ? `, ${more}` : ''}` : 'no values yet';
-    setText(this.where, where);
-    this.where.classList.toggle('pointed', cursor.at !== null);
+    // Where the cursor is stands at the axis: up here it would move the chart from under the pointer.
+    this.named = where;
+    setText(this.where, isNumber(x) ? '' : where);
     const make = ({ name }) => el('li', {}, el('i'), el('span', { class: 'name' }, name), el('b'));
     reconcile(
       this.legend,
@@ -124,7 +124,7 @@ export class LineChart {
     const found = scales.extent(inView.flatMap((both) => both ?? []));
     if (found === null) return null;
     const domain = log ? scales.paddedLog(found) : scales.padded(found, this.options.zero);
-    const wanted = Math.max(2, Math.floor((range[0] - range[1]) / 34));
+    const wanted = Math.max(2, Math.floor((range[0] - range[1]) / 27));
     const marks = log
       ? scales.logTicks(domain, wanted)
       : scales.ticks(domain, wanted, this.options.whole ? 1 : 0);
@@ -133,7 +133,7 @@ export class LineChart {
 
   paint(context, width, height) {
     const { left } = this.options;
-    const box = { left, right: width - RIGHT, top: TOP, bottom: height - BOTTOM };
+    const box = { left, right: width - this.options.right, top: TOP, bottom: height - BOTTOM };
     if (box.right - box.left < 20) return;
     const { xs } = this.data;
     const domain = this.domain();
@@ -179,7 +179,7 @@ export class LineChart {
     labelAxis(
       context,
       labels.map(({ value, text }) => ({ x: x(value), text })),
-      [box.left, box.right + RIGHT],
+      [box.left, box.right + this.options.right],
       box.bottom + 13,
     );
   }
@@ -188,7 +188,7 @@ export class LineChart {
     const { xs, log } = this.data;
     context.strokeStyle = context.fillStyle = colour(style);
     context.globalAlpha = alpha;
-    context.lineWidth = 1.5;
+    context.lineWidth = 1.25;
     context.lineJoin = 'round';
     context.beginPath();
     let previous = null;
@@ -221,6 +221,7 @@ export class LineChart {
     const px = x(stepped ? cursor.at : this.data.xs[at]);
     if (px < box.left - 1 || px > box.right + 1) return;
     verticalLine(context, px, box.top, box.bottom, colour('soft'));
+    this.paintWhere(context, box, px);
     for (const { values, colour: style } of this.data.lines) {
       const value = values[at];
       if (!isNumber(value) || (this.data.log && value <= 0)) continue;
@@ -232,6 +233,20 @@ export class LineChart {
       context.strokeStyle = colour('ground');
       context.stroke();
     }
+  }
+
+  /** Writes where the cursor is over the labels of the axis. */
+  paintWhere(context, box, x) {
+    const width = context.measureText(this.named).width + 12;
+    const right = box.right + this.options.right;
+    const start = Math.max(0, Math.min(right - width, x - width / 2));
+    context.fillStyle = colour('ground');
+    context.fillRect(start - 4, box.bottom + 2, width + 8, BOTTOM);
+    context.fillStyle = colour('raised');
+    context.fillRect(start, box.bottom + 3, width, BOTTOM - 4);
+    context.fillStyle = colour('ink');
+    context.textAlign = 'left';
+    context.fillText(this.named, start + 6, box.bottom + 13);
   }
 }
 

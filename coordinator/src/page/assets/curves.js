@@ -17,7 +17,7 @@ const isLoss = (name) => name === 'loss' || name.startsWith('loss_');
 
 /** Names in the order people look for them: the losses, throughput, then the others by name. */
 export function ordered(names) {
-  const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : isLoss(name) ? 4.5 : FIRST.length);
+  const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : isLoss(name) ? 3.5 : FIRST.length);
   return [...names].sort((one, other) => rank(one) - rank(other) || one.localeCompare(other, 'en'));
 }
 

@@ -3,7 +3,7 @@
 import { Cursor } from './canvas.js';
 import { LineChart } from './chart.js';
 import { byId, el, moreButton, picture, reconcile, setText } from './dom.js';
-import { count, counted, isNumber, label, measure, natural, percent } from './format.js';
+import { count, counted, isNumber, label, measure, natural, percent, short } from './format.js';
 
 const DIRECTIONS = { text_to_image: 'caption → images', image_to_text: 'image → captions' };
 
@@ -11,7 +11,7 @@ const DIRECTIONS = { text_to_image: 'caption → images', image_to_text: 'image 
 function recallTable(recall) {
   const directions = Object.keys(recall ?? {});
   const depths = [...new Set(directions.flatMap((name) => Object.keys(recall[name] ?? {})))].sort(natural);
-  const head = depths.map((depth) => el('th', { scope: 'col', class: 'number' }, `R@${depth}`));
+  const head = depths.map((depth) => el('th', { scope: 'col', class: 'number' }, `R@${short(depth, 20)}`));
   const rows = directions.map((name) => {
     const cells = depths.map((depth) => el('td', { class: 'number' }, percent(recall[name]?.[depth])));
     return el('tr', {}, el('th', { scope: 'row' }, DIRECTIONS[name] ?? label(name)), ...cells);
@@ -29,9 +29,9 @@ const ofStep = (address, step) => (typeof address === 'string' ? `${address}?ste
 
 /** One of the things that were found, with a word where it is right. */
 function foundItem({ image, caption, right, score }, step, at) {
-  const said = typeof caption === 'string' ? caption : '';
+  const said = typeof caption === 'string' ? short(caption, 240) : '';
   const description = `found ${at + 1}: ${said || 'no caption'}`;
-  const verdict = el('span', { class: 'verdict' }, right ? '✓ right' : '');
+  const verdict = right ? el('span', { class: 'verdict' }, '✓ right') : null;
   const line = el('div', { class: 'found-line' }, verdict, el('span', { class: 'score' }, measure(score, 3)));
   const shown = image ? [picture(ofStep(image, step), description)] : [];
   return el(
@@ -50,7 +50,7 @@ const isImageQuery = ({ found }) => (found ?? []).length > 0 && found.every(({ i
 function exampleCard(example, step) {
   const isImage = isImageQuery(example);
   const found = (example.found ?? []).map((item, at) => foundItem(item, step, at));
-  const caption = typeof example.caption === 'string' ? example.caption : '';
+  const caption = typeof example.caption === 'string' ? short(example.caption, 240) : '';
   const own = example.image
     ? [picture(ofStep(example.image, step), isImage ? 'the query' : 'the picture of the query')]
     : [];
@@ -60,6 +60,7 @@ function exampleCard(example, step) {
     el('small', {}, isImage ? 'Captions found for' : 'Images found for'),
     ...(isImage ? [] : [el('p', { class: 'asked' }, caption || 'no caption')]),
     ...own,
+    isImage || own.length === 0 ? null : el('small', {}, 'its own picture'),
     ...(isImage && caption ? [el('p', { class: 'said' }, caption)] : []),
   );
   return el(

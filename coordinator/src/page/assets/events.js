@@ -1,7 +1,7 @@
 // What happened: events of all kinds, and the checkpoints among them.
 
 import { byId, el, moreButton, reconcile, setAttribute, setText } from './dom.js';
-import { count, counted, isNumber, moment } from './format.js';
+import { count, counted, isNumber, moment, short } from './format.js';
 
 /** A cell with a time that machines can read too. */
 function timeCell(millis, now) {
@@ -19,7 +19,9 @@ export class Events {
     this.kinds = el('div', { class: 'chip-list' });
     this.chips = el('fieldset', { class: 'chips' }, el('legend', {}, 'Kinds'), this.kinds);
     this.body = el('tbody');
-    const heads = ['Time', 'Kind', 'What'].map((text) => el('th', { scope: 'col' }, text));
+    const heads = ['Time', 'Kind', 'What'].map((text) =>
+      el('th', { scope: 'col', class: text.toLowerCase() }, text),
+    );
     this.table = el('table', { class: 'events' }, el('thead', {}, el('tr', {}, ...heads)), this.body);
     this.empty = el('p', { class: 'empty' });
     byId('events-body').append(this.chips, this.table, this.empty, this.more.button);
@@ -43,8 +45,8 @@ export class Events {
         'tr',
         {},
         timeCell(millis, now),
-        el('td', {}, el('span', { class: 'kind', 'data-kind': String(kind) }, String(kind))),
-        el('td', { class: 'what' }, String(text ?? '')),
+        el('td', {}, el('span', { class: 'kind', 'data-kind': short(kind, 30) }, short(kind, 30))),
+        el('td', { class: 'what' }, short(text, 600)),
       );
     reconcile(this.body, this.more.cut(wanted), ({ number }) => number, make);
     this.table.hidden = wanted.length === 0;
@@ -63,7 +65,7 @@ export class Events {
         else this.hidden.add(kind);
         this.redraw();
       });
-      return el('label', { class: 'chip' }, box, el('span', {}, kind), el('small'));
+      return el('label', { class: 'chip' }, box, el('span', {}, short(kind, 30)), el('small'));
     };
     reconcile(
       this.kinds,
@@ -82,7 +84,9 @@ export class Checkpoints {
   constructor() {
     this.newest = el('p', { class: 'newest' });
     this.body = el('tbody');
-    const heads = ['Time', 'Committed'].map((text) => el('th', { scope: 'col' }, text));
+    const heads = ['Time', 'Committed'].map((text) =>
+      el('th', { scope: 'col', class: text.toLowerCase() }, text),
+    );
     this.table = el('table', { class: 'events' }, el('thead', {}, el('tr', {}, ...heads)), this.body);
     this.more = moreButton(10, () => this.redraw());
     this.committed = [];
@@ -105,7 +109,7 @@ export class Checkpoints {
   redraw() {
     const now = Date.now();
     const make = ({ unix_millis: millis, text }) =>
-      el('tr', {}, timeCell(millis, now), el('td', { class: 'what' }, String(text ?? '')));
+      el('tr', {}, timeCell(millis, now), el('td', { class: 'what' }, short(text, 600)));
     reconcile(this.body, this.more.cut(this.committed), ({ number }) => number, make);
     this.table.hidden = this.committed.length === 0;
     const text =

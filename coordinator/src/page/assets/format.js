@@ -33,10 +33,11 @@ export const trimExponent = (text) => text.replace(/\.?0*e\+?/, 'e');
 /** The time of a part of a step: 320 ms, 1.24 s. */
 export function seconds(value) {
   if (!isNumber(value)) return NONE;
+  if (value === 0) return '0 s';
   if (value >= 100) return duration(value);
   if (value >= 1) return `${value.toFixed(2)} s`;
   const millis = value * 1000;
-  return `${millis >= 10 || millis === 0 ? millis.toFixed(0) : millis.toFixed(1)} ms`;
+  return `${millis >= 10 ? millis.toFixed(0) : millis.toFixed(1)} ms`;
 }
 
 /** A span of time in its two largest units: 4 s, 3 min 5 s, 1 h 23 min, 2 d 4 h. */
@@ -76,7 +77,7 @@ export function day(millis) {
 
 /** The time of day, and the day too if it is not that of `now`. */
 export const moment = (millis, now) =>
-  day(millis) === day(now) ? clock(millis) : `${day(millis)} ${clock(millis)}`;
+  !isNumber(millis) || day(millis) === day(now) ? clock(millis) : `${day(millis)} ${clock(millis)}`;
 
 /** The time of day without seconds; the day instead of it at midnight. */
 export function timeTick(millis, step) {
@@ -85,8 +86,15 @@ export function timeTick(millis, step) {
   return step >= 60e3 ? text.slice(0, 5) : text;
 }
 
+/** A text of anybody's, cut where it would fill the page; what is no text at all is left out. */
+export function short(text, most = 80) {
+  if (text === null || text === undefined) return '';
+  const whole = String(text);
+  return whole.length > most ? `${whole.slice(0, most)}…` : whole;
+}
+
 /** The name of a series as a label: learning_rate becomes learning rate. */
-export const label = (name) => name.replaceAll('_', ' ');
+export const label = (name) => short(name).replaceAll('_', ' ');
 
 /** Order in which people expect names with numbers: 2-0 before 10-0. */
 export const natural = new Intl.Collator('en', { numeric: true }).compare;

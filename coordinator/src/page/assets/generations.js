@@ -12,12 +12,13 @@ import {
 } from './canvas.js';
 import { LineChart } from './chart.js';
 import { byId, el, setAttribute, setText } from './dom.js';
-import { clock, count, counted, duration } from './format.js';
-import { before, linear } from './scale.js';
-import { cameOrWent } from './spans.js';
+import { count, counted, duration, moment, short } from './format.js';
+import { before, extent, linear } from './scale.js';
+import { cameOrWent, lastChange } from './spans.js';
 
 const LEFT = 72;
-const RIGHT = 8;
+/** Wide enough for the list's scroll bar, so that the list and the chart above it have one axis. */
+const RIGHT = 18;
 const ROW = 18;
 /** With more members than this the list of them begins closed. */
 const MANY = 40;
@@ -38,6 +39,7 @@ export class Generations {
       stepped: true,
       single: true,
       left: LEFT,
+      right: RIGHT,
       text: count,
       cursor: this.cursor,
       place: (millis) => this.place(millis),
@@ -57,10 +59,10 @@ export class Generations {
     // As long as all rows, so that the list scrolls; the canvas stays in view and shows the rows that are there.
     this.spacer = el('div', {}, this.canvas);
     this.scroller = el('div', { class: 'scroller', tabindex: '0', role: 'group' }, this.spacer);
-    const controls = el('label', {}, this.changes, ' only those that came or went');
-    const line = el('div', { class: 'caption-line' }, controls, this.readout);
+    const controls = el('label', {}, this.changes, ' only those that came or went, the latest first');
+    const line = el('div', { class: 'caption-line' }, this.readout);
     this.readout.setAttribute('aria-live', 'polite');
-    this.details = el('details', {}, this.summary, line, this.scroller);
+    this.details = el('details', {}, this.summary, controls, this.scroller, line);
     this.surface = new Surface(this.canvas, (...given) => this.paint(...given));
     this.scroller.addEventListener('scroll', () => this.surface.redraw(), { passive: true });
     this.cursor.listen(() => this.surface.redraw());
@@ -100,7 +102,8 @@ export class Generations {
       this.details.open = members.length <= MANY;
       this.changes.checked = members.length > MANY;
     }
-    setText(byId('generations-note'), `${counted(beginnings.length, 'generation')} so far`);
+    const note = beginnings.length > 0 ? `${counted(beginnings.length, 'generation')} so far` : '';
+    setText(byId('generations-note'), note);
     setText(this.summary, `${counted(members.length, 'member')}, ${count(changed)} of them came or went`);
     this.list();
     this.tick(this.now);
@@ -111,6 +114,9 @@ export class Generations {
     this.now = Math.max(now, this.times?.at(-1) ?? 0);
     if (this.beginnings.length === 0) return;
     const worlds = this.beginnings.map(({ world }) => world);
+    // Of thousands of workers some are lost now and then: from zero that would be a straight line.
+    const [least, most] = extent(worlds) ?? [0, 0];
+    this.chart.options.zero = most <= 32 || least < most * 0.7;
     const lines = [{ name: 'world size', values: worlds, colour: 'c0' }];
     this.chart.show({ xs: this.times, lines, marks: this.times, domain: this.domain() });
     this.surface.redraw();
@@ -119,9 +125,11 @@ export class Generations {
   /** The rows of the list. */
   list() {
     const all = this.beginnings.length;
-    this.rows = this.changes.checked
-      ? this.members.filter((member) => cameOrWent(member, all))
-      : this.members;
+    this.rows = this.members;
+    if (this.changes.checked) {
+      const changed = this.members.filter((member) => cameOrWent(member, all));
+      this.rows = changed.sort((one, other) => lastChange(other, all) - lastChange(one, all));
+    }
     this.scroller.classList.toggle('none', this.rows.length === 0);
     this.spacer.style.height = `${this.rows.length * ROW}px`;
     const height = `${Math.min(IN_VIEW, this.rows.length) * ROW}px`;
@@ -143,7 +151,7 @@ export class Generations {
   }
 
   scale() {
-    return linear(this.domain(), [LEFT, Math.max(LEFT + 1, this.surface.width - RIGHT)]);
+    return linear(this.domain(), [LEFT, Math.max(LEFT + 1, this.chart.surface.width - RIGHT)]);
   }
 
   /** What is told of a moment. */
@@ -175,8 +183,8 @@ export class Generations {
     }
     const listed =
       parts.length > 4 ? `${parts.slice(0, 4).join(', ')} and ${parts.length - 4} more` : parts.join(', ');
-    const since = clock(this.times[spans[0]]);
-    return `${name}: generations ${listed}; since ${since}, ${duration(millis / 1000)} in all`;
+    const since = moment(this.times[spans[0]], this.now);
+    return `${short(name, 40)}: generations ${listed}; since ${since}, ${duration(millis / 1000)} in all`;
   }
 
   /** When a generation ended: when the next began. */
@@ -191,7 +199,13 @@ export class Generations {
     const first = Math.floor(top / ROW);
     const last = Math.min(this.rows.length, Math.ceil((top + height) / ROW));
     for (let row = first; row < last; row += 1) this.paintRow(context, row, row * ROW - top, width, x);
-    paintMarks(context, this.times, x, [LEFT, width - RIGHT], [0, Math.min(height, last * ROW - top)]);
+    paintMarks(
+      context,
+      this.times,
+      x,
+      [LEFT, this.chart.surface.width - RIGHT],
+      [0, Math.min(height, last * ROW - top)],
+    );
     if (this.cursor.at !== null) verticalLine(context, x(this.cursor.at), 0, height, colour('soft'));
   }
 
@@ -204,7 +218,7 @@ export class Generations {
     }
     context.textAlign = 'right';
     context.fillStyle = colour(isChosen ? 'ink' : 'soft');
-    context.fillText(fitted(context, name, LEFT - 12), LEFT - 7, y + ROW / 2);
+    context.fillText(fitted(context, short(name, 40), LEFT - 12), LEFT - 7, y + ROW / 2);
     const isHere = spans.at(-1) === this.beginnings.length - 1;
     context.fillStyle = colour(isHere ? 'c0' : 'gone');
     for (let at = 0; at < spans.length; at += 2) {

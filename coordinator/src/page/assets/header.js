@@ -1,7 +1,18 @@
 // The top of the page: where the run stands.
 
 import { byId, el, reconcile, setAttribute, setText } from './dom.js';
-import { NONE, clock, count, counted, duration, isNumber, measure, moment, percent } from './format.js';
+import {
+  NONE,
+  clock,
+  count,
+  counted,
+  duration,
+  isNumber,
+  measure,
+  moment,
+  percent,
+  short,
+} from './format.js';
 
 /** Whether the run is over, as it should be or not. */
 export const isOver = (run) => isNumber(run.exit_code) || run.state === 'finished' || run.state === 'failed';
@@ -63,7 +74,9 @@ function facts(run, stepsPerSecond) {
   const members = run.members ?? [];
   const [left, done] = remaining(run, stepsPerSecond);
   const behind = run.step - run.committed_checkpoint;
-  const elapsed = (run.unix_millis - run.started_unix_millis) / 1000;
+  const elapsed = isNumber(run.started_unix_millis)
+    ? (run.unix_millis - run.started_unix_millis) / 1000
+    : NaN;
   const limits =
     isNumber(run.min_workers) && isNumber(run.max_workers)
       ? [`${count(run.min_workers)} to ${count(run.max_workers)} allowed`]
@@ -81,7 +94,7 @@ function facts(run, stepsPerSecond) {
       hasCheckpoint ? count(run.committed_checkpoint) : 'none',
       hasCheckpoint && behind >= 0 ? (behind > 0 ? `${counted(behind, 'step')} ago` : 'the newest step') : '',
     ],
-    ['Goodput', percent(run.goodput), 'of the time went into steps that count'],
+    ['Goodput', percent(run.goodput), 'of the time was useful'],
     [
       'Elapsed',
       duration(elapsed),
@@ -92,9 +105,11 @@ function facts(run, stepsPerSecond) {
 
 /** Shows the answer to api/run. */
 export function showHeader(run, stepsPerSecond) {
-  const state = String(run.state ?? 'unknown');
-  setText(byId('name'), run.run || 'unnamed run');
-  setText(byId('reason'), run.reason ?? '');
+  const state = short(run.state ?? 'unknown', 40);
+  const name = short(run.run || 'unnamed run', 120);
+  setText(byId('name'), name);
+  // Of a run that is over the banner tells it.
+  setText(byId('reason'), isOver(run) ? '' : short(run.reason, 400));
   byId('state').hidden = false;
   setText(byId('state'), state);
   setAttribute(byId('state'), 'data-state', state);
@@ -113,7 +128,7 @@ export function showHeader(run, stepsPerSecond) {
       setText(node.querySelector('small'), detail);
     },
   );
-  document.title = `${run.run || 'Tandem'}: ${state}, step ${count(run.step)} of ${count(run.steps)}`;
+  document.title = `${name}: ${state}, step ${count(run.step)} of ${count(run.steps)}`;
 }
 
 /** A sentence across the page, or none if `text` is null; `tone` is bad or good. */
@@ -131,7 +146,7 @@ export function howItEnded(run) {
       ? 'The run is over'
       : `The run has ${run.state === 'failed' ? 'failed' : 'ended'}`;
   const code = isNumber(run.exit_code) ? ` Exit code ${run.exit_code}.` : '';
-  const reason = run.reason ? `: ${run.reason}` : '';
+  const reason = run.reason ? `: ${short(run.reason, 400)}` : '';
   return `${how}${reason}.${code}`;
 }
 

@@ -2,7 +2,7 @@
 
 import { Surface, colour, fitted, followKeys, followPointer, labelAxis, verticalLine } from './canvas.js';
 import { byId, el, setAttribute, setText } from './dom.js';
-import { count, counted, isNumber } from './format.js';
+import { count, counted, isNumber, short } from './format.js';
 import { extent, linear, ticks } from './scale.js';
 
 const LEFT = 8;
@@ -31,7 +31,7 @@ export function gaps(sorted, lanes) {
 function story({ first, count: length, member }) {
   const name =
     length === 1 ? `lane ${count(first)}` : `lanes ${count(first)} to ${count(first + length - 1)}`;
-  return `${name}: rank ${count(member.rank)}, ${member.member} on ${member.host}`;
+  return `${name}: rank ${count(member.rank)}, ${short(member.member, 40)} on ${short(member.host, 40)}`;
 }
 
 /** A sentence about the whole. */
@@ -98,8 +98,7 @@ export class Lanes {
 
   choose(at) {
     this.chosen = at;
-    const hint = 'point at a block to see whose it is';
-    setText(this.readout, at === null ? hint : story(this.blocks[at]));
+    setText(this.readout, at === null ? '' : story(this.blocks[at]));
     this.readout.classList.toggle('pointed', at !== null);
     this.surface.redraw();
   }
@@ -107,6 +106,7 @@ export class Lanes {
   paint(context, width) {
     const x = this.scale();
     this.blocks.forEach((block, at) => this.paintBlock(context, block, at, x));
+    if (this.chosen !== null) this.paintBlock(context, this.blocks[this.chosen], this.chosen, x);
     for (const [from, to] of this.gaps) {
       context.fillStyle = colour('bad');
       context.fillRect(x(from), HEIGHT / 2 - 1, Math.max(1, x(to) - x(from)), 3);
@@ -121,8 +121,10 @@ export class Lanes {
     const [from, to] = [x(first), x(first + length)];
     const isWide = to - from >= 4;
     context.fillStyle = colour(at === this.chosen ? 'accent' : at % 2 === 0 ? 'lane-even' : 'lane-odd');
-    context.fillRect(from, 0, Math.max(1, to - from - (isWide ? 1 : 0)), HEIGHT);
-    const text = to - from > 64 ? `rank ${member.rank}` : String(member.rank);
+    // The chosen one of thousands must still be seen.
+    const least = at === this.chosen ? 3 : 1;
+    context.fillRect(from, 0, Math.max(least, to - from - (isWide ? 1 : 0)), HEIGHT);
+    const text = to - from > 64 ? `rank ${count(member.rank)}` : count(member.rank);
     if (context.measureText(text).width > to - from - 6) return;
     context.fillStyle = colour(at === this.chosen ? 'ground' : 'ink');
     context.textAlign = 'center';

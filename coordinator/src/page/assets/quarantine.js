@@ -1,7 +1,7 @@
 // Rows that could not be used, and what was taken instead.
 
 import { byId, el, moreButton, picture, reconcile, setText } from './dom.js';
-import { count, counted, isNumber } from './format.js';
+import { count, counted, isNumber, short } from './format.js';
 
 /** A row's card. */
 function card({ step, row, substitute, reason, caption }) {
@@ -15,8 +15,8 @@ function card({ step, row, substitute, reason, caption }) {
       'div',
       { class: 'card-text' },
       el('b', {}, `Row ${count(row)}`),
-      el('p', { class: 'why' }, String(reason ?? '')),
-      el('p', { class: 'said' }, typeof caption === 'string' ? caption : 'no caption'),
+      el('p', { class: 'why' }, short(reason, 240)),
+      el('p', { class: 'said' }, typeof caption === 'string' ? short(caption, 240) : 'no caption'),
       el('small', {}, `step ${count(step)}${instead}`),
     ),
   );

@@ -22,7 +22,8 @@ export function logarithmic([low, high], range) {
 export function niceStep(span, wanted) {
   const rough = span / Math.max(1, wanted);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= rough * 0.999) ?? 10;
+  // The borders are the geometric means of neighbours, so that none is preferred.
+  const factor = [1, 2, 5].find((_, at) => rough / power < Math.sqrt([2, 10, 50][at])) ?? 10;
   return factor * power;
 }
 

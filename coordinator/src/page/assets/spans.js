@@ -36,6 +36,10 @@ export function spans(generations) {
   return { beginnings, members: found };
 }
 
+/** The place of the generation before which a member last came or went, `generations` being all. */
+export const lastChange = ({ spans }, generations) =>
+  spans.at(-1) < generations - 1 ? spans.at(-1) + 1 : spans.at(-2);
+
 /** Whether a member was not in all generations. */
 export const cameOrWent = (member, generations) =>
   !(member.spans.length === 2 && member.spans[0] === 0 && member.spans[1] === generations - 1);

@@ -2,7 +2,7 @@
 
 import { Surface, colour, followKeys, followPointer, labelAxis, verticalLine } from './canvas.js';
 import { byId, el, reconcile, setAttribute, setText } from './dom.js';
-import { NONE, count, counted, isNumber, seconds } from './format.js';
+import { NONE, count, counted, isNumber, seconds, short } from './format.js';
 import { compare, histogram, isTogether } from './phases.js';
 import { linear, ticks } from './scale.js';
 
@@ -26,7 +26,7 @@ function remarks({ member, times, isStraggler }, run) {
     member.draining ? ['warn', 'draining'] : null,
     !member.seated && !member.spare ? ['warn', 'no seat'] : null,
     member.seated && behind > 1 ? ['warn', `${counted(behind, 'step')} behind`] : null,
-    member.phase && member.phase !== run.state ? ['plain', member.phase] : null,
+    member.phase && member.phase !== run.state ? ['plain', short(member.phase, 30)] : null,
   ].filter((remark) => remark !== null);
 }
 
@@ -45,13 +45,7 @@ function makeRow() {
     'tr',
     {},
     el('td', { class: 'rank' }),
-    el(
-      'th',
-      { scope: 'row', class: 'who' },
-      el('span', { class: 'member' }),
-      el('small'),
-      el('span', { class: 'remarks' }),
-    ),
+    el('th', { scope: 'row' }, el('div', { class: 'who' }, ...['b', 'small', 'span'].map((tag) => el(tag)))),
     el('td', { class: 'number' }),
     el('td', { class: 'bar-cell' }, el('div', { class: 'bar', role: 'img' })),
     el('td', { class: 'number beat' }),
@@ -89,8 +83,14 @@ export class Workers {
     this.readout = el('span', { class: 'where', 'aria-live': 'polite' });
     this.canvas = el('canvas', { class: 'histogram', role: 'img', tabindex: '0' });
     const title = el('span', { class: 'title' }, 'own work ', el('small', {}, 'workers by seconds a step'));
-    const caption = el('figcaption', {}, title, this.readout);
-    this.distribution = el('figure', { class: 'chart' }, caption, this.canvas);
+    const caption = el('figcaption', {}, title);
+    this.distribution = el(
+      'figure',
+      { class: 'chart' },
+      caption,
+      this.canvas,
+      el('div', { class: 'caption-line' }, this.readout),
+    );
     this.axis = el('span', { class: 'bar-axis' }, el('span', {}, '0'), el('span'));
     this.body = el('tbody');
     const bars = el('th', { scope: 'col', class: 'bar-cell' }, this.axis);
@@ -128,7 +128,7 @@ export class Workers {
     const slow = stragglers > 0 ? `; ${counted(stragglers, 'straggler')}` : '';
     const waiting = all.names.filter(isTogether);
     const without =
-      waiting.length > 0 ? ` without ${waiting.join(', ')}, where workers wait for each other` : '';
+      waiting.length > 0 ? ` without ${short(waiting.join(', '))}, where workers wait for each other` : '';
     setText(byId('workers-note'), all.known.length > 0 ? `Slowest first, by own work${without}${slow}.` : '');
     this.showRows(meant.slice(0, ROWS));
     const more = meant.length - ROWS;
@@ -154,12 +154,13 @@ export class Workers {
 
   showRow(node, row, longest) {
     const { member } = row;
-    const [rank, who, own, cell, beat] = node.children;
+    const [rank, head, own, cell, beat] = node.children;
+    const [name, place, notes] = head.firstElementChild.children;
     setText(rank, member.rank === null || member.rank === undefined ? NONE : count(member.rank));
-    setText(who.children[0], String(member.member));
-    setText(who.children[1], `${member.host}:${member.pid}`);
+    setText(name, short(member.member, 40));
+    setText(place, `${short(member.host, 40)}:${short(member.pid)}`);
     const make = ([kind, text]) => el('span', { class: `tag ${kind}` }, text);
-    reconcile(who.children[2], remarks(row, this.run), ([kind, text]) => `${kind} ${text}`, make);
+    reconcile(notes, remarks(row, this.run), ([kind, text]) => `${kind} ${text}`, make);
     setText(own, seconds(row.own));
     setText(beat, seconds(member.seconds_since_heartbeat));
     node.classList.toggle('straggler', row.isStraggler);
@@ -172,11 +173,11 @@ export class Workers {
       () => el('span'),
       (part, name, at) => {
         setAttribute(part, 'class', shade(name, at));
-        setAttribute(part, 'title', `${name} ${seconds(row.parts[at])}`);
+        setAttribute(part, 'title', `${short(name, 40)} ${seconds(row.parts[at])}`);
         part.style.width = `${longest > 0 ? (row.parts[at] / longest) * 100 : 0}%`;
       },
     );
-    const told = names.map((name, at) => `${name} ${seconds(row.parts[at])}`).join(', ');
+    const told = names.map((name, at) => `${short(name, 40)} ${seconds(row.parts[at])}`).join(', ');
     setAttribute(bar, 'aria-label', isNumber(row.own) ? told : 'nothing is known');
   }
 
@@ -200,7 +201,7 @@ export class Workers {
       (node, row, at) => {
         const [name, median, most, longest] = node.children;
         setAttribute(name.firstElementChild, 'class', row.isSum ? '' : `swatch ${shade(row.name, at)}`);
-        setText(name.lastElementChild, row.name);
+        setText(name.lastElementChild, short(row.name, 40));
         setText(median, seconds(row.median));
         setText(most, seconds(row.most));
         setText(longest, seconds(row.longest));
