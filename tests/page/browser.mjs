@@ -23,8 +23,8 @@ export const launch = () => chromium.launch({ executablePath: '/usr/bin/chromium
 const isMissingPicture = (message) => /\/api\/rows\/\d+\/image/.test(message.location().url);
 
 /**
- * Opens the page at `url`. `errors` of the result lists what the console and the page complain of, `strangers`
- * the requests to another origin, `requests` all of them.
+ * Opens the page at `url`. `errors` of the result lists what the console and the page complain of,
+ * `strangers` the requests to another origin, `requests` all of them.
  */
 export async function open(browser, url, options = {}) {
   const { width = 1440, height = 900, scheme = 'light' } = options;

@@ -41,7 +41,7 @@ function told(name, scenario) {
   return [200, 'image/png', drawn(...picture.split(' ').slice(1))];
 }
 
-/** Starts a server; `down` lets every connection break until `up`, `asked` lists the paths that were asked for. */
+/** Starts a server; `down` breaks every connection until `up`, `asked` lists the paths asked for. */
 export async function start(name, port = 0) {
   const scenario = SCENARIOS[name]();
   const asked = [];

@@ -9,10 +9,10 @@ const TOP = 8;
 const BOTTOM = 22;
 
 /**
- * A chart. Options: `title`, `unit`; `time` for an x axis of unix milliseconds instead of steps; `zero` to begin
- * at zero; `whole` for whole numbers; `stepped` for values that hold until the next; `left` and `right`, the room
- * beside the axes; `text` from value to text; `cursor`, shared with other charts; `place` says what more is
- * to be told of an x.
+ * A chart. Options: `title`, `unit`; `time` for an x axis of unix milliseconds instead of steps; `zero` to
+ * begin at zero; `whole` for whole numbers; `stepped` for values that hold until the next; `single` for one
+ * line that the title names; `left` and `right`, the room beside the axes; `text` from value to text;
+ * `cursor`, shared with other charts; `place` says what more is to be told of an x.
  */
 export class LineChart {
   constructor(options) {

@@ -56,7 +56,7 @@ export class Generations {
     this.changes.addEventListener('change', () => this.list());
     this.readout = el('span', { class: 'where' });
     this.canvas = el('canvas', { class: 'rows', 'aria-hidden': 'true' });
-    // As long as all rows, so that the list scrolls; the canvas stays in view and shows the rows that are there.
+    // As long as all rows, so that the list scrolls; the canvas stays in view and shows the rows there.
     this.spacer = el('div', {}, this.canvas);
     this.scroller = el('div', { class: 'scroller', tabindex: '0', role: 'group' }, this.spacer);
     const controls = el('label', {}, this.changes, ' only those that came or went, the latest first');

@@ -37,7 +37,7 @@ export class Speed {
     while (this.seen[0].millis < millis - WINDOW) this.seen.shift();
   }
 
-  /** Steps per second: of the last two minutes, else since the generation `begun`; NaN if neither can tell. */
+  /** Steps per second: of the last minutes, else since the generation `begun`; NaN if neither can tell. */
   perSecond(run, begun) {
     const [first, last] = [this.seen[0], this.seen.at(-1)];
     if (!last) return NaN;

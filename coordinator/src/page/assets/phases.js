@@ -37,8 +37,9 @@ function spread(values) {
 }
 
 /**
- * Everything that is told of the workers' steps: `names` of the phases, `rows` from the slowest to the fastest
- * and then those that tell nothing, `phases` with their spread, `own` with the spread of the own work.
+ * Everything that is told of the workers' steps: `names` of the phases, `rows` from the slowest to the
+ * fastest and then those that tell nothing, `phases` with their spread, `own` with the spread of the own
+ * work.
  */
 export function compare(members) {
   const names = phaseNames(members);

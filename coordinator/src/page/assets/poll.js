@@ -67,8 +67,8 @@ export class Part {
 }
 
 /**
- * Polls until the run is over, as `over` tells. `shown` gets each answer to api/run; `failed` gets the time of the
- * first question that found no answer and why, or null when answers come again.
+ * Polls until the run is over, as `over` tells. `shown` gets each answer to api/run; `failed` gets the time
+ * of the first question that found no answer and why, or null when answers come again.
  */
 export async function poll({ parts, shown, failed, over }) {
   let since = null;

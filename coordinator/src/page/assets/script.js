@@ -4,6 +4,7 @@ import { Curves } from './curves.js';
 import { byId, el, setText } from './dom.js';
 import { Evaluation } from './evaluation.js';
 import { Checkpoints, Events } from './events.js';
+import { clock } from './format.js';
 import { Generations } from './generations.js';
 import { Speed, howItEnded, isOver, notReachable, showBanner, showHeader } from './header.js';
 import { Lanes } from './lanes.js';
@@ -86,7 +87,7 @@ function showRun(run) {
   generations.tick(run.unix_millis);
   const over = isOver(run);
   if (over) showBanner(howItEnded(run), run.state === 'failed' ? 'bad' : 'good');
-  const polled = `Asked every second; the newest answer is of ${new Date(run.unix_millis).toLocaleTimeString('en-GB')}.`;
+  const polled = `Asked every second; the newest answer is of ${clock(run.unix_millis)}.`;
   setText(byId('polling'), over ? 'The run is over: nothing more is asked. Reload to look again.' : polled);
 }
 

@@ -4,8 +4,8 @@
 import { natural } from './format.js';
 
 /**
- * The generations' beginnings, and for each member its spans, each the places of its first and last generation
- * in the list. Members are ordered by arrival, then by name.
+ * The generations' beginnings, and for each member its spans, each the places of its first and last
+ * generation in the list. Members are ordered by arrival, then by name.
  */
 export function spans(generations) {
   const places = new Map();

@@ -217,8 +217,8 @@ export class Workers {
       [0, own.longest * 1.02 || 1],
       BINS,
     );
-    const text = `own work of ${counted(known.length, 'worker')}: half take less than ${seconds(own.median)}, the slowest ${seconds(own.longest)}`;
-    setAttribute(this.canvas, 'aria-label', text);
+    const text = `own work of ${counted(known.length, 'worker')}: half take less than ${seconds(own.median)}`;
+    setAttribute(this.canvas, 'aria-label', `${text}, the slowest ${seconds(own.longest)}`);
     this.choose(this.chosen ?? null);
   }
 
