@@ -8,6 +8,7 @@ mod status;
 
 pub use clock::Clock;
 pub use snapshot::Snapshot;
+pub use status::phase;
 
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Prepared},

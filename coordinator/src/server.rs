@@ -4,12 +4,12 @@
 use crate::{
     control::Control,
     error::{Error, Result},
-    page, service,
+    page::{self, Beside},
+    service,
 };
 use access::{Guard, connection};
 use futures::Stream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use shards::reader::Reader;
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -83,14 +83,14 @@ fn is_local(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Serves `control`, with images of `rows` on its page, on `listener` until `stop` completes, and then lets the requests in flight finish.
+/// Serves `control`, with what is `beside` it on its page, on `listener` until `stop` completes, and then lets the requests in flight finish.
 ///
 /// # Errors
 /// [`Error::Server`] when the transport breaks off.
 pub async fn serve(
     listener: TcpListener,
     control: Arc<Control>,
-    rows: Option<Reader>,
+    beside: Option<Beside>,
     guard: Option<Arc<Guard>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -102,7 +102,7 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        served = serve_on(incoming, control, rows, guard.clone(), stop) => served,
+        served = serve_on(incoming, control, beside, guard.clone(), stop) => served,
         () = kept => Ok(()),
     }
 }
@@ -121,12 +121,12 @@ fn room() -> usize {
 pub async fn serve_on<T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static>(
     incoming: impl Stream<Item = std::io::Result<T>>,
     control: Arc<Control>,
-    rows: Option<Reader>,
+    beside: Option<Beside>,
     guard: Option<Arc<Guard>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let broken = |e: &dyn std::fmt::Display| Error::Server(e.to_string());
-    let routes = service::routes(control.clone(), page::router(control.clone(), rows), guard)
+    let routes = service::routes(control.clone(), page::router(control.clone(), beside), guard)
         .await
         .map_err(|e| broken(&e))?;
     let server = Server::builder()

@@ -10,6 +10,7 @@ use crate::{
     journal::{self, Committed, End, Event, Journal, Opening},
     membership::{Membership, Past, Seat, Spec},
     metrics::Recorder,
+    page::Beside,
     server,
 };
 use proto::{Exit, Generation, GlobalStep, RunConfig, WorldSize, checkpoint, config};
@@ -42,8 +43,8 @@ pub struct Launch {
     pub folder: PathBuf,
     /// The run.
     pub lead: Lead,
-    /// Its dataset.
-    pub rows: Reader,
+    /// What its page shows beside it.
+    pub beside: Beside,
     /// Where the coordinator will serve.
     pub listener: TcpListener,
     /// The URL that workers are given.
@@ -96,7 +97,7 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
         return Ok(Start::Done(Box::new(config)));
     }
 
-    let rows = Reader::new(manifest, &config.store)?;
+    let beside = Beside { rows: Reader::new(manifest, &config.store)?, output: output.clone() };
     let listener = server::listen(&config.cluster.listen, guarded).await?;
     let address = listener
         .local_addr()
@@ -107,7 +108,7 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
     let Some(lead) = lead(&output, &config, fingerprint, (&url, &scratch), resume).await? else {
         return Ok(Start::Done(Box::new(config)));
     };
-    Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, rows, listener, url })))
+    Ok(Start::Ready(Box::new(Launch { config, folder: scratch, lead, beside, listener, url })))
 }
 
 /// Where others reach a coordinator that listens on `address`.

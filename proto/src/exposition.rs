@@ -64,9 +64,10 @@ impl Exposition {
     }
 }
 
-/// Labels from names and values.
+/// Labels from names and values. The values come from anywhere, and `prometheus-client` writes them as they are.
 pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    pairs.map(|(name, value)| (name.to_owned(), escaped(value))).into()
 }
 
 #[cfg(test)]

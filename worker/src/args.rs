@@ -106,6 +106,34 @@ pub enum Eval {
         after_help = "Every row of the dataset is a query both ways among all rows; rows with the same caption are matches of each other.\n\nExample:\n  tandem eval retrieval --checkpoint runs/demo --data data/held-out --grid grid.png"
     )]
     Retrieval(Retrieval),
+    /// The same of each new checkpoint of a run that goes on, until its last step
+    #[command(
+        after_help = "Writes evaluations/step-N.json into the run's output, and step-N.png where that is a folder of this machine; the coordinator's page shows them. It takes nothing from the run but what it shares with it: start it on a machine or device of its own, or with `nice`. What was evaluated before is not evaluated again.\n\nExample:\n  nice tandem eval follow --run runs/demo --data data/held-out --every 1000"
+    )]
+    Follow(Follow),
+}
+
+/// Arguments of `eval follow`.
+#[derive(Debug, clap::Args)]
+pub struct Follow {
+    /// The run's output
+    #[arg(long, value_name = "LOCATION")]
+    pub run: String,
+    /// The dataset
+    #[arg(long, value_name = "LOCATION")]
+    pub data: String,
+    /// Steps between two evaluations, at least; 0 takes every checkpoint that there is time for
+    #[arg(long, value_name = "STEPS", default_value_t = 0)]
+    pub every: u64,
+    /// Candidates of each query that the matching head ranks anew; 0 leaves it out
+    #[arg(long, value_name = "K", default_value_t = 128)]
+    pub rerank: usize,
+    /// Pairs that are encoded at once
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Overrides a knob of the checkpoint's configuration, such as data.caption_column; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
 }
 
 /// Arguments of `eval retrieval`.

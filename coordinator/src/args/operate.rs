@@ -20,6 +20,8 @@ pub enum Verb {
         after_help = "With --run it is read from the run's output, also when nothing runs any more.\n\nExamples:\n  tandem events --run runs/first\n  tandem events --run s3://bucket/first --json\n  tandem events --coordinator http://127.0.0.1:7070 --follow"
     )]
     Events(Events),
+    /// Lists the rows of the dataset that could not be used, why, and which row stood in for each
+    Quarantine(Look),
     /// Holds a run at its next step boundary: the workers stay, and keep its state in memory
     #[command(
         after_help = "Whatever is lost while it is paused is lost as at any other time: ask for a checkpoint first where that is too much.\n\nExamples:\n  tandem checkpoint now --run runs/first && tandem pause --run runs/first\n  tandem resume --run runs/first"

@@ -110,14 +110,15 @@ async fn conduct(
     out: &mut impl Write,
 ) -> Result<()> {
     let begin = Instant::now();
-    let Launch { config, folder, lead: Lead { control, journal, resume, .. }, rows, listener, url } = launch;
+    let Launch { config, folder, lead: Lead { control, journal, resume, .. }, beside, listener, url } =
+        launch;
     let (stop, stopped) = oneshot::channel::<()>();
     let served = control.clone();
     let mut server = tokio::spawn(async move {
         let stopped = async {
             let _ = stopped.await;
         };
-        server::serve(listener, served, Some(rows), guard, stopped).await
+        server::serve(listener, served, Some(beside), guard, stopped).await
     });
     let kept = control.clone();
     let mut journal = tokio::spawn(async move { record::keep(&kept, &journal).await });

@@ -9,6 +9,11 @@ use std::{collections::HashMap, time::Duration};
 const MOST_PHASES: usize = 16;
 const LONGEST_PHASE: usize = 32;
 
+/// The word for what a worker does.
+pub fn phase(member: &v1::Member) -> String {
+    member.phase().as_str_name().trim_start_matches("PHASE_").to_lowercase()
+}
+
 impl Control {
     /// The run for operators.
     pub fn status(&self) -> v1::StatusReply {

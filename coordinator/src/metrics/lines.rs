@@ -46,6 +46,14 @@ pub struct Quarantined {
     pub reason: String,
 }
 
+impl Quarantined {
+    /// For the wire.
+    pub fn to_wire(&self) -> v1::Substitution {
+        let Self { step, row, substitute, reason } = self.clone();
+        v1::Substitution { step, row, substitute, reason }
+    }
+}
+
 impl Line {
     /// What rank 0 reported, stamped with the present time. A scalar that is not finite is left out: JSON has no word for it, and
     /// such a step is not committed.

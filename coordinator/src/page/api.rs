@@ -1,8 +1,7 @@
 //! What the page asks for, as JSON.
 
-use super::prometheus::word;
 use crate::{
-    control::Control,
+    control::{Control, phase},
     journal::{Event, Told},
     metrics::Line,
 };
@@ -21,7 +20,7 @@ const NEWEST: usize = 500;
 const GENERATIONS: usize = 2000;
 
 /// The run now.
-pub(super) fn run(control: &Control, events: usize) -> Value {
+pub(super) fn run(control: &Control, events: usize, evaluations: usize) -> Value {
     let (status, (_, elapsed)) = (control.status(), control.clock());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (lines, quarantined) = {
@@ -46,7 +45,7 @@ pub(super) fn run(control: &Control, events: usize) -> Value {
         "goodput": status.goodput,
         "lanes": status.members.iter().map(|member| member.lanes).sum::<u32>(),
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
-        "revision": { "series": lines, "events": events, "quarantine": quarantined },
+        "revision": { "series": lines, "events": events, "quarantine": quarantined, "evaluation": evaluations },
     })
 }
 
@@ -57,7 +56,7 @@ fn member(member: &Member) -> Value {
         "pid": member.pid,
         "rank": member.seated.then_some(member.rank),
         "seated": member.seated,
-        "phase": word(member.phase()),
+        "phase": phase(member),
         "applied_step": member.applied_step,
         "seconds_since_heartbeat": member.seconds_since_heartbeat,
         "spare": member.spare,

@@ -1,6 +1,7 @@
 //! The live page, the data that it shows, and the metrics for Prometheus. Read-only: no request here changes anything.
 
 mod api;
+mod evaluations;
 mod past;
 mod prometheus;
 mod thumbnails;
@@ -13,10 +14,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use evaluations::Evaluations;
 use past::Past;
 use proto::exposition;
 use serde_json::Value;
-use shards::reader::Reader;
+use shards::{reader::Reader, store::Folder};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -41,17 +43,27 @@ const ASSETS: [Asset; 3] = [
     },
 ];
 
+/// What a run has beside its decisions that the page shows.
+pub struct Beside {
+    /// Its dataset, for images.
+    pub rows: Reader,
+    /// Its output, for evaluations.
+    pub output: Folder,
+}
+
 /// What the page shows.
 struct View {
     control: Arc<Control>,
     rows: Option<Reader>,
     past: Mutex<Past>,
+    evaluations: Option<Mutex<Evaluations>>,
 }
 
-/// The page of a run; with `rows` it shows images of the dataset.
-pub fn router(control: Arc<Control>, rows: Option<Reader>) -> Router {
+/// The page of a run.
+pub fn router(control: Arc<Control>, beside: Option<Beside>) -> Router {
     let past = Mutex::new(Past::new(control.trail()));
-    let view = Arc::new(View { control, rows, past });
+    let evaluations = beside.as_ref().map(|beside| Mutex::new(Evaluations::new(&beside.output)));
+    let view = Arc::new(View { control, past, evaluations, rows: beside.map(|beside| beside.rows) });
     let mut router = Router::new();
     for asset in ASSETS {
         router = router.route(asset.path, get(async move || typed(asset.kind, asset.text)));
@@ -67,6 +79,8 @@ pub fn router(control: Arc<Control>, rows: Option<Reader>) -> Router {
             get(async |State(view): State<Arc<View>>| json(&api::quarantine(&view.control))),
         )
         .route("/api/rows/{row}/image", get(image))
+        .route("/api/evaluation", get(evaluation))
+        .route("/api/evaluation/{step}/grid", get(grid))
         .with_state(view)
 }
 
@@ -77,7 +91,30 @@ async fn metrics(State(view): State<Arc<View>>) -> Response {
 async fn run(State(view): State<Arc<View>>) -> Response {
     let mut past = view.past.lock().await;
     match past.catch_up().await {
-        Ok(()) => json(&api::run(&view.control, past.events().len())),
+        Ok(()) => json(&api::run(&view.control, past.events().len(), evaluated(&view).await)),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// How many evaluations there are. A store that does not answer hides none of the rest.
+async fn evaluated(view: &View) -> usize {
+    let Some(evaluations) = &view.evaluations else { return 0 };
+    let counted = evaluations.lock().await.catch_up().await;
+    counted.inspect_err(|error| tracing::debug!("no evaluations: {error}")).unwrap_or_default()
+}
+
+async fn evaluation(State(view): State<Arc<View>>) -> Response {
+    match &view.evaluations {
+        Some(evaluations) => json(&evaluations.lock().await.all()),
+        None => json(&Value::Null),
+    }
+}
+
+async fn grid(State(view): State<Arc<View>>, Path(step): Path<u64>) -> Response {
+    let Some(evaluations) = &view.evaluations else { return StatusCode::NOT_FOUND.into_response() };
+    match evaluations.lock().await.grid(step).await {
+        Ok(Some(bytes)) => typed("image/png", bytes),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => unavailable(&error),
     }
 }

@@ -1,9 +1,9 @@
 //! The run's metrics for Prometheus.
 
-use crate::control::Control;
+use crate::control::{Control, phase};
 use proto::{
     exposition::{Exposition, labels},
-    v1::{Phase, StatusReply},
+    v1::StatusReply,
 };
 use std::collections::BTreeMap;
 
@@ -67,12 +67,12 @@ fn progress(all: &mut Exposition, status: &StatusReply) {
 fn members(all: &mut Exposition, status: &StatusReply) {
     let seated = status.members.iter().filter(|member| member.seated).count();
     all.gauge("world_size", "Workers in the generation that goes on", seated as f64);
-    let mut phases: BTreeMap<&str, f64> = BTreeMap::new();
-    let mut slowest: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut phases: BTreeMap<String, f64> = BTreeMap::new();
+    let mut slowest: BTreeMap<String, f64> = BTreeMap::new();
     for member in &status.members {
-        *phases.entry(word(member.phase())).or_default() += 1.0;
+        *phases.entry(phase(member)).or_default() += 1.0;
         for (phase, seconds) in &member.seconds {
-            let held = slowest.entry(phase).or_default();
+            let held = slowest.entry(phase.clone()).or_default();
             *held = held.max(*seconds);
         }
     }
@@ -82,22 +82,10 @@ fn members(all: &mut Exposition, status: &StatusReply) {
     });
     let help = "Time of each worker's last step, by phase: data, encode, learn, vote, update";
     all.gauges("worker_step_phase_seconds", help, each);
-    let by = |name: &str, values: BTreeMap<&str, f64>| -> Vec<_> {
-        values.into_iter().map(|(value, number)| (labels([(name, value)]), number)).collect()
+    let by = |name: &str, values: BTreeMap<String, f64>| -> Vec<_> {
+        values.into_iter().map(|(value, number)| (labels([(name, &value)]), number)).collect()
     };
     all.gauges("workers", "Workers that are here, by what they do", by("phase", phases));
     let help = "Time of the slowest worker's last step, by phase: data, encode, learn, vote, update";
     all.gauges("slowest_step_phase_seconds", help, by("phase", slowest));
-}
-
-/// The word for what a worker does.
-pub(super) fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Unspecified => "unknown",
-        Phase::Waiting => "waiting",
-        Phase::Preparing => "preparing",
-        Phase::Training => "training",
-        Phase::Finishing => "finishing",
-        Phase::Warming => "warming",
-    }
 }

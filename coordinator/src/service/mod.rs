@@ -19,11 +19,16 @@ use proto::v1::{
     DESCRIPTORS, membership_server::MembershipServer, operator_server::OperatorServer,
     rendezvous_server::RendezvousServer,
 };
-use std::sync::Arc;
-use tonic::{Status, service::Routes};
+use std::{collections::HashMap, sync::Arc};
+use tonic::{Code, Status, service::Routes};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// Largest message of a worker, in bytes: a rendezvous value with room around it.
 const WORKER_MESSAGE: usize = 8 << 20;
+/// Whose reasons these are.
+const DOMAIN: &str = "tandem.v1";
+/// Characters of a value that a refusal repeats.
+const LONGEST_VALUE: usize = 100;
 /// Largest message of an operator, in bytes.
 const OPERATOR_MESSAGE: usize = 64 << 10;
 
@@ -36,10 +41,11 @@ pub async fn routes(
     pages: Router,
     guard: Option<Arc<Guard>>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let membership = MembershipServer::new(membership::Service::new(control.clone()));
     let rendezvous = RendezvousServer::new(rendezvous::Service::new(control.clone()));
     let operator = OperatorServer::new(operator::Service::new(control));
@@ -49,7 +55,9 @@ pub async fn routes(
     health.set_serving::<OperatorServer<operator::Service>>().await;
     let mut routes = Routes::builder();
     routes
-        .add_service(reflection)
+        .add_service(reflection().build_v1()?)
+        // What many clients ask for to this day.
+        .add_service(reflection().build_v1alpha()?)
         .add_service(health_service)
         .add_service(membership.max_decoding_message_size(WORKER_MESSAGE))
         .add_service(
@@ -77,14 +85,31 @@ fn member(name: &str) -> Result<MemberId, Status> {
     name.parse().map_err(|e: crate::membership::NoMember| Status::invalid_argument(e.to_string()))
 }
 
+/// A refusal as gRPC says it, with `google.rpc.ErrorInfo` for programs: a reason that stays, and the values in question.
 fn refused(refusal: Refusal) -> Status {
     let text = refusal.to_string();
-    match refusal {
-        Refusal::Unknown(_) | Refusal::Nobody(_) => Status::not_found(text),
-        Refusal::Stale { .. } | Refusal::Over(_) | Refusal::NotExpected { .. } | Refusal::Impossible(_) => {
-            Status::failed_precondition(text)
+    let (code, reason) = match &refusal {
+        Refusal::Unknown(_) => (Code::NotFound, "UNKNOWN_MEMBER"),
+        Refusal::Nobody(_) => (Code::NotFound, "NO_SUCH_WORKER"),
+        Refusal::Stale { .. } => (Code::FailedPrecondition, "STALE_GENERATION"),
+        Refusal::NotExpected { .. } => (Code::FailedPrecondition, "UNEXPECTED_GENERATION"),
+        Refusal::Over(_) => (Code::FailedPrecondition, "RUN_IS_OVER"),
+        Refusal::Impossible(_) => (Code::FailedPrecondition, "IMPOSSIBLE_NOW"),
+    };
+    let values = match &refusal {
+        Refusal::Unknown(member) => vec![("member", member.to_string())],
+        Refusal::Nobody(worker) => vec![("worker", worker.clone())],
+        Refusal::Stale { found, current } => {
+            vec![("found", found.to_string()), ("current", current.to_string())]
         }
-    }
+        Refusal::NotExpected { expected, current } => {
+            vec![("expected", expected.to_string()), ("current", current.to_string())]
+        }
+        Refusal::Over(_) | Refusal::Impossible(_) => Vec::new(),
+    };
+    let values: HashMap<String, String> =
+        values.into_iter().map(|(name, value)| (name.to_owned(), one_line(&value, LONGEST_VALUE))).collect();
+    Status::with_error_details(code, text, ErrorDetails::with_error_info(reason, DOMAIN, values))
 }
 
 fn not_taken(error: ReportError) -> Status {

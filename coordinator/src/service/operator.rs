@@ -109,6 +109,15 @@ impl Operator for Service {
         Ok(Response::new(told.boxed()))
     }
 
+    async fn quarantine(
+        &self,
+        _: Request<v1::QuarantineRequest>,
+    ) -> Result<Response<v1::QuarantineReply>, Status> {
+        let recorder = self.control.recorder();
+        let rows = recorder.quarantined().iter().map(|one| one.to_wire()).collect();
+        Ok(Response::new(v1::QuarantineReply { rows }))
+    }
+
     async fn checkpoint(
         &self,
         request: Request<v1::CheckpointRequest>,

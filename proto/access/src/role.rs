@@ -54,7 +54,7 @@ impl Role {
 pub fn need(path: &str) -> Need {
     match path.trim_start_matches('/').split_once('/') {
         Some(("tandem.v1.Membership" | "tandem.v1.Rendezvous", _)) => Need::Work,
-        Some(("tandem.v1.Operator", "Status" | "Watch" | "Events")) => Need::View,
+        Some(("tandem.v1.Operator", "Status" | "Watch" | "Events" | "Quarantine")) => Need::View,
         Some(("tandem.v1.Operator", _)) => Need::Operate,
         Some(("grpc.health.v1.Health", _)) => Need::Any,
         _ => Need::View,
@@ -110,7 +110,7 @@ mod tests {
         let name = message.trim_start_matches(".tandem.v1.");
         let mut messages = files.file.iter().flat_map(|file| file.message_type.iter());
         let found = messages.find(|found| found.name() == name).unwrap();
-        !matches!(name, "StatusRequest" | "WatchRequest" | "EventsRequest")
+        !matches!(name, "StatusRequest" | "WatchRequest" | "EventsRequest" | "QuarantineRequest")
             && (found.field.iter().any(|field| field.name() == "asked") || !found.field.is_empty())
     }
 

@@ -1,6 +1,7 @@
 //! What a checkpoint has learned: retrieval among images and texts, as ALBEF's published evaluation measures it.
 
 mod corpus;
+mod follow;
 mod grid;
 mod ranking;
 
@@ -38,9 +39,25 @@ struct Both {
 /// # Errors
 /// A checkpoint or dataset that can't be read, files that can't be written.
 pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
-    let Eval::Retrieval(arguments) = verb;
     let runtime = Runtime::new().map_err(|e| Error::System(format!("starting threads: {e}")))?;
-    let subject = load(&runtime, arguments)?;
+    let text = match verb {
+        Eval::Follow(arguments) => return follow::follow(&runtime, arguments),
+        Eval::Retrieval(arguments) => {
+            let found = measure(&runtime, arguments)?;
+            if arguments.json { format!("{:#}\n", found.json) } else { found.table }
+        }
+    };
+    out.write_all(text.as_bytes()).map_err(|e| Error::System(format!("writing standard output: {e}")))
+}
+
+/// What was measured, for programs and for people.
+struct Found {
+    json: serde_json::Value,
+    table: String,
+}
+
+fn measure(runtime: &Runtime, arguments: &Retrieval) -> Result<Found> {
+    let subject = load(runtime, arguments)?;
     let tokenizer = runtime.block_on(Tokenizer::open(&subject.config.text.tokenizer))?;
     tracing::info!("encoding {} with the student of step {}", arguments.data, subject.step);
     let corpus = runtime.block_on(Corpus::read(&subject, &tokenizer, arguments))?;
@@ -55,12 +72,10 @@ pub fn act(verb: &Eval, out: &mut impl Write) -> Result<()> {
         let title = format!("{}, step {}, by {by}", subject.config.run.name, subject.step);
         runtime.block_on(grid::draw(path, &title, &corpus, best, &subject.config))?;
     }
-    let text = if arguments.json {
-        as_json(arguments, &subject, &corpus, &itc, itm.as_ref())
-    } else {
-        as_table(&subject, &corpus, &itc, itm.as_ref(), arguments.rerank)
-    };
-    out.write_all(text.as_bytes()).map_err(|e| Error::System(format!("writing standard output: {e}")))
+    Ok(Found {
+        json: as_json(arguments, &subject, &corpus, &itc, itm.as_ref()),
+        table: as_table(&subject, &corpus, &itc, itm.as_ref(), arguments.rerank),
+    })
 }
 
 fn load(runtime: &Runtime, arguments: &Retrieval) -> Result<Subject> {
@@ -117,7 +132,7 @@ fn as_json(
     corpus: &Corpus,
     itc: &Both,
     itm: Option<&Both>,
-) -> String {
+) -> serde_json::Value {
     let recall = |Recall { r1, r5, r10 }: Recall| json!({ "r1": r1, "r5": r5, "r10": r10 });
     let both = |both: &Both| {
         json!({
@@ -125,7 +140,7 @@ fn as_json(
             "text_to_image": recall(both.text_to_image.recall()),
         })
     };
-    let all = json!({
+    json!({
         "checkpoint": arguments.checkpoint,
         "step": subject.step,
         "data": arguments.data,
@@ -134,8 +149,7 @@ fn as_json(
         "rerank": arguments.rerank,
         "itc": both(itc),
         "itm": itm.map(both),
-    });
-    format!("{all:#}\n")
+    })
 }
 
 fn as_table(subject: &Subject, corpus: &Corpus, itc: &Both, itm: Option<&Both>, rerank: usize) -> String {

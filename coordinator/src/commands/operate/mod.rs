@@ -45,6 +45,7 @@ pub(super) async fn act(verb: Verb, out: &mut impl Write) -> Result<()> {
         }
         Verb::Watch(arguments) => watch(&arguments, out).await,
         Verb::Events(arguments) => events::list(&arguments, out).await,
+        Verb::Quarantine(arguments) => quarantine(&arguments, out).await,
         Verb::Pause(ask) => pause(&ask, out).await,
         Verb::Resume(ask) => resume(&ask, out).await,
         Verb::Drain(arguments) => drain(&arguments, out).await,
@@ -73,6 +74,23 @@ async fn watch(arguments: &Look, out: &mut impl Write) -> Result<()> {
         Exit::Done => Ok(()),
         exit => Err(Error::Over { exit, reason: last.reason }),
     }
+}
+
+/// `tandem quarantine`.
+async fn quarantine(arguments: &Look, out: &mut impl Write) -> Result<()> {
+    let mut run = Run::connect(&arguments.target).await?;
+    let told =
+        run.client.quarantine(v1::QuarantineRequest {}).await.map_err(|status| run.refused(&status))?;
+    let rows = told.into_inner().rows;
+    if arguments.json {
+        let row = |one: &v1::Substitution| json!({ "step": one.step, "row": one.row, "substitute": one.substitute, "reason": one.reason });
+        return say(out, &format!("{:#}\n", rows.iter().map(row).collect::<serde_json::Value>()));
+    }
+    let line = |one: &v1::Substitution| {
+        format!("row {} in step {}: {}; row {} stood in\n", one.row, one.step, one.reason, one.substitute)
+    };
+    let lines: String = rows.iter().map(line).collect();
+    say(out, &format!("{lines}{} rows could not be used\n", rows.len()))
 }
 
 /// `tandem checkpoint now`.

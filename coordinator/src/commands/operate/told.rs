@@ -1,5 +1,6 @@
 //! A run's status for people and for programs.
 
+use crate::control::phase;
 use proto::v1;
 use serde_json::json;
 
@@ -52,10 +53,6 @@ pub(super) fn as_table(members: &[v1::Member]) -> String {
     if members.is_empty() { "  no workers\n".into() } else { rows.iter().map(line).collect() }
 }
 
-fn phase(member: &v1::Member) -> String {
-    member.phase().as_str_name().trim_start_matches("PHASE_").to_lowercase()
-}
-
 /// For programs.
 pub(super) fn as_json(status: &v1::StatusReply) -> serde_json::Value {
     let member = |member: &v1::Member| {
@@ -65,6 +62,7 @@ pub(super) fn as_json(status: &v1::StatusReply) -> serde_json::Value {
             "draining": member.draining,
             "phase": phase(member), "applied_step": member.applied_step,
             "seconds_since_heartbeat": member.seconds_since_heartbeat,
+            "lanes": member.seated.then_some(member.lanes), "seconds": member.seconds,
         })
     };
     json!({
@@ -72,6 +70,9 @@ pub(super) fn as_json(status: &v1::StatusReply) -> serde_json::Value {
         "step": status.step, "steps": status.steps, "committed_checkpoint": status.committed_checkpoint,
         "pairs_per_second": status.pairs_per_second, "scalars": status.scalars,
         "workers": status.workers, "min_workers": status.min_workers, "max_workers": status.max_workers,
+        "goodput": status.goodput, "recoveries": status.recoveries, "recovery_seconds": status.recovery_seconds,
+        "substitutions": status.substitutions, "step_seconds": status.step_seconds,
+        "data_wait_seconds": status.data_wait_seconds,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }
