@@ -41,8 +41,20 @@ function assertClean({ errors, strangers }) {
   assert.deepEqual(strangers, []);
 }
 
-/** Every section shows what the JSON tells, or says that there is nothing. */
+/** Every section shows what the JSON tells; a run that goes on may tell something else until the next poll. */
 async function assertSections(page, url) {
+  for (let tries = 0; tries < 3; tries += 1) {
+    try {
+      return await assertSectionsNow(page, url);
+    } catch {
+      await page.waitForTimeout(1500);
+    }
+  }
+  return assertSectionsNow(page, url);
+}
+
+/** Every section shows what the JSON tells, or says that there is nothing. */
+async function assertSectionsNow(page, url) {
   const text = (selector) => page.locator(selector).first().innerText();
   const [run, series, events, generations, quarantine, evaluation] = await Promise.all(
     ['run', 'series', 'events', 'generations', 'quarantine', 'evaluation'].map((name) => told(url, name)),

@@ -68,21 +68,26 @@ export function clock(millis) {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
-/** The day: 2026-09-21. */
-export function day(millis) {
+const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
+
+/** The day: 21 Sep, with the year if it is not that of `now`. */
+export function day(millis, now) {
   const at = new Date(millis);
   if (!isNumber(millis) || Number.isNaN(at.getTime())) return NONE;
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  const year = at.getFullYear() === new Date(now).getFullYear() ? '' : `\u00a0${at.getFullYear()}`;
+  return `${at.getDate()}\u00a0${MONTHS[at.getMonth()]}${year}`;
 }
 
 /** The time of day, and the day too if it is not that of `now`. */
-export const moment = (millis, now) =>
-  !isNumber(millis) || day(millis) === day(now) ? clock(millis) : `${day(millis)} ${clock(millis)}`;
+export function moment(millis, now) {
+  const [time, date] = [clock(millis), day(millis, now)];
+  return time === NONE || date === day(now, now) ? time : `${date} ${time}`;
+}
 
 /** The time of day without seconds; the day instead of it at midnight. */
 export function timeTick(millis, step) {
   const text = clock(millis);
-  if (step >= 86400e3) return day(millis).slice(5);
+  if (step >= 86400e3) return day(millis, millis);
   return step >= 60e3 ? text.slice(0, 5) : text;
 }
 

@@ -72,7 +72,7 @@ const TIME_STEPS = [
 /** Ticks of an axis of unix milliseconds, at full minutes and hours of local time. */
 export function timeTicks([low, high], wanted) {
   const rough = (high - low) / Math.max(1, wanted);
-  const step = TIME_STEPS.find((candidate) => candidate >= rough) ?? Math.ceil(rough / 864e5) * 864e5;
+  const step = TIME_STEPS.find((candidate) => candidate >= rough * 0.7) ?? Math.ceil(rough / 864e5) * 864e5;
   const shift = new Date(low).getTimezoneOffset() * 60e3;
   const values = multiples(low - shift, high - shift, step).map((value) => value + shift);
   return { step, values };
