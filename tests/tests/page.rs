@@ -6,6 +6,7 @@ use e2e::worker::Worker;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 /// A GET over HTTP/1.1: status, headers, body.
 fn get(url: &str, path: &str) -> (u16, String, Vec<u8>) {
@@ -28,7 +29,13 @@ fn json(url: &str, path: &str) -> Value {
 
 /// A run whose two workers have trained for a while.
 fn running(place: &Place) -> (Running, String, [Worker; 2]) {
-    let sets = ["optimizer.steps=100000", "run.workers=2", "checkpoint.every=3", "metrics.every=1"];
+    let sets = [
+        "optimizer.steps=100000",
+        "run.workers=2",
+        "checkpoint.every=3",
+        "checkpoint.keep=10000",
+        "metrics.every=1",
+    ];
     let (mut run, url) = place.serve("out", &sets);
     let workers =
         ["a", "b"].map(|name| Worker::start(&url, &place.path(name), &["--metrics", "127.0.0.1:0"]));
@@ -86,6 +93,21 @@ fn a_run_is_shown_and_measured_while_it_trains() {
     let address = said.split("metrics at http://").nth(1).unwrap().split('/').next().unwrap();
     let text = String::from_utf8(get(address, "/metrics").2).unwrap();
     assert!(text.contains("tandem_step_phase_seconds{phase=\"encode\"}"), "{text}");
+
+    assert_eq!(json(&url, "/api/evaluation"), Value::Null);
+    let folder = run.folder().display().to_string();
+    let mut follow = Command::new(e2e::program("tandem"));
+    follow.args(["eval", "follow", "--run", &folder, "--data", &place.path("data"), "--rerank", "4"]);
+    let mut follow = follow.stderr(Stdio::null()).spawn().unwrap();
+    let mut run = run;
+    run.until("an evaluation", || json(&url, "/api/evaluation") != Value::Null);
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    let found = json(&url, "/api/evaluation");
+    let recall = found["recall"]["text_to_image"]["10"].as_f64().unwrap();
+    assert!(recall > 0.0 && recall <= 1.0 && found["history"][0]["step"].is_u64(), "{found}");
+    let (status, head, picture) = get(&url, &format!("/{}", found["grid"].as_str().unwrap()));
+    assert!(status == 200 && head.contains("image/png") && picture.starts_with(b"\x89PNG"), "{head}");
 
     let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
     assert_eq!(told.code, Some(0), "{told:?}");

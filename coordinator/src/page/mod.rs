@@ -26,22 +26,48 @@ use tokio::sync::Mutex;
 const POLICY: &str =
     "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// A file of the page.
-struct Asset {
-    path: &'static str,
-    kind: &'static str,
-    text: &'static str,
+/// The files of the page, by the path at which they are served.
+macro_rules! assets {
+    ($($name:literal),* $(,)?) => {
+        &[
+            ("/", include_str!("assets/index.html")),
+            $((concat!("/", $name), include_str!(concat!("assets/", $name)))),*
+        ]
+    };
 }
 
-const ASSETS: [Asset; 3] = [
-    Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("assets/index.html") },
-    Asset { path: "/style.css", kind: "text/css; charset=utf-8", text: include_str!("assets/style.css") },
-    Asset {
-        path: "/script.js",
-        kind: "text/javascript; charset=utf-8",
-        text: include_str!("assets/script.js"),
-    },
+const ASSETS: &[(&str, &str)] = assets![
+    "canvas.js",
+    "chart.js",
+    "curves.js",
+    "dom.js",
+    "evaluation.js",
+    "events.js",
+    "format.js",
+    "generations.js",
+    "header.js",
+    "lanes.js",
+    "phases.js",
+    "pictures.css",
+    "poll.js",
+    "quarantine.js",
+    "scale.js",
+    "script.js",
+    "sections.css",
+    "spans-worker.js",
+    "spans.js",
+    "style.css",
+    "tables.css",
+    "workers.js",
 ];
+
+fn kind(path: &str) -> &'static str {
+    match path.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        _ => "text/html; charset=utf-8",
+    }
+}
 
 /// What a run has beside its decisions that the page shows.
 pub struct Beside {
@@ -65,8 +91,8 @@ pub fn router(control: Arc<Control>, beside: Option<Beside>) -> Router {
     let evaluations = beside.as_ref().map(|beside| Mutex::new(Evaluations::new(&beside.output)));
     let view = Arc::new(View { control, past, evaluations, rows: beside.map(|beside| beside.rows) });
     let mut router = Router::new();
-    for asset in ASSETS {
-        router = router.route(asset.path, get(async move || typed(asset.kind, asset.text)));
+    for (path, text) in ASSETS {
+        router = router.route(path, get(async move || typed(kind(path), *text)));
     }
     router
         .route("/metrics", get(metrics))
@@ -104,6 +130,7 @@ async fn evaluated(view: &View) -> usize {
 }
 
 async fn evaluation(State(view): State<Arc<View>>) -> Response {
+    evaluated(&view).await;
     match &view.evaluations {
         Some(evaluations) => json(&evaluations.lock().await.all()),
         None => json(&Value::Null),
@@ -164,4 +191,23 @@ fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
         fixed(header::CACHE_CONTROL, "no-store"),
     ]);
     (headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page/assets");
+        let names =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut there: Vec<String> =
+            names.map(|name| if name == "index.html" { "/".into() } else { format!("/{name}") }).collect();
+        let mut served: Vec<String> = ASSETS.iter().map(|(path, _)| (*path).to_owned()).collect();
+        there.sort();
+        served.sort();
+        assert_eq!(served, there);
+    }
 }
