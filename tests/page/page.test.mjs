@@ -78,6 +78,8 @@ async function assertSectionsNow(page, url) {
     assert.match(await text('#evaluation .recall'), new RegExp(`${(share * 100).toFixed(1)}`));
     const examples = await page.locator('#evaluation .example').count();
     assert.equal(examples, Math.min(4, evaluation.examples.length));
+    const isDrawn = typeof evaluation.grid === 'string';
+    assert.equal(await page.locator('#evaluation .grid img').count(), isDrawn ? 1 : 0);
   }
 }
 

@@ -59,7 +59,7 @@ export function series(step, points = 2000) {
     gradient_norm: (at) => 1.6 * Math.exp(-at / 600) + 0.7 + noise() ** 8 * 3,
     alpha: (at) => Math.min(0.4, at / 2000),
     queue_filled: (at) => Math.min(4096, at * 64),
-    data_wait: () => 0.01 + noise() * 0.02,
+    data_wait_seconds: () => 0.01 + noise() * 0.02,
   };
   const values = Object.fromEntries(Object.entries(curves).map(([name, of]) => [name, steps.map(of)]));
   values.loss = steps.map((_, at) => values.loss_itc[at] + values.loss_itm[at] + values.loss_mlm[at]);
@@ -120,6 +120,7 @@ export function pictured(path) {
       : Number(row[1]) % 3 === 1
         ? 'bytes'
         : CAPTIONS[row[1] % CAPTIONS.length];
+  if (/^evaluation\/\d+\/grid$/.test(path)) return CAPTIONS[6];
   const example = /^evaluation\/(\d+)\/(image|found\/(\d+))$/.exec(path);
   return example ? CAPTIONS[(Number(example[1]) + Number(example[3] ?? 0) * 5) % CAPTIONS.length] : null;
 }
@@ -259,7 +260,8 @@ export function over() {
   return (name) => {
     if (name === 'series') return series(STEPS);
     if (name === 'events') return smallEvents(STEPS, smallGenerations());
-    if (name === 'evaluation') return evaluation(STEPS);
+    if (name === 'evaluation')
+      return { ...evaluation(STEPS), examples: [], grid: `api/evaluation/${STEPS}/grid` };
     if (name !== 'run') return now(name);
     const members = [];
     return {

@@ -6,14 +6,18 @@ import { byId, el, reconcile } from './dom.js';
 import { count, label, measure } from './format.js';
 import { before } from './scale.js';
 
-const UNITS = { pairs_per_second: 'pairs/s', data_wait: 'share' };
-const TITLES = { pairs_per_second: 'throughput' };
+const TITLES = { pairs_per_second: ['throughput', 'pairs/s'], step_seconds: ['step time', 's'] };
 const LOSS_COLOURS = { loss: 'c0', loss_itc: 'c1', loss_itm: 'c2', loss_mlm: 'c3' };
 const FIRST = ['loss', 'loss_itc', 'loss_itm', 'loss_mlm', 'pairs_per_second', 'learning_rate'];
 /** What is shown unless the reader chose otherwise; a run that measures nothing of it shows everything. */
 const DEFAULT = new Set([...FIRST, 'temperature', 'grad_norm', 'gradient_norm']);
 
 const isLoss = (name) => name === 'loss' || name.startsWith('loss_');
+
+/** A series' title and unit: data_wait_seconds is the data wait in s. */
+const titled = (name) =>
+  (Object.hasOwn(TITLES, name) ? TITLES[name] : null) ??
+  (name.endsWith('_seconds') ? [label(name.slice(0, -'_seconds'.length)), 's'] : [label(name)]);
 
 /** Names in the order people look for them: the losses, throughput, then the others by name. */
 export function ordered(names) {
@@ -60,7 +64,8 @@ export class Curves {
     const together =
       losses.length > 0 ? [{ key: 'losses', title: 'losses', unit: 'nats', names: losses }] : [];
     const alone = others.map((name) => {
-      return { key: `of ${name}`, title: TITLES[name] ?? label(name), unit: UNITS[name], names: [name] };
+      const [title, unit] = titled(name);
+      return { key: `of ${name}`, title, unit, names: [name] };
     });
     return [...together, ...alone];
   }
@@ -79,7 +84,7 @@ export class Curves {
       cursor: this.cursor,
       text: measure,
       single: key !== 'losses',
-      zero: names[0] === 'pairs_per_second',
+      zero: names[0] === 'pairs_per_second' || names[0].endsWith('_seconds'),
     });
     chart.figure.classList.toggle('main', key === 'losses');
     this.charts.set(key, chart);

@@ -71,6 +71,12 @@ function exampleCard(example, step) {
   );
 }
 
+/** The picture that the evaluation itself drew of queries and their best answers. */
+function gridLink(address) {
+  const said = 'queries with their best answers; right ones are framed';
+  return el('a', { class: 'grid', href: address, title: 'The whole picture' }, picture(address, said));
+}
+
 /** The section of the evaluation. */
 export class Evaluation {
   constructor() {
@@ -84,10 +90,11 @@ export class Evaluation {
     });
     this.empty = el('p', { class: 'empty' }, 'No evaluation has been made yet.');
     this.numbers = el('div', { class: 'numbers' });
+    this.grid = el('div');
     this.list = el('ol', { class: 'examples' });
     this.more = moreButton(4, () => this.redraw());
     const top = el('div', { class: 'evaluation-top' }, this.numbers, this.chart.figure);
-    this.filled = el('div', { hidden: true }, top, this.list, this.more.button);
+    this.filled = el('div', { hidden: true }, top, this.grid, this.list, this.more.button);
     byId('evaluation-body').append(this.empty, this.filled);
   }
 
@@ -97,9 +104,11 @@ export class Evaluation {
     this.empty.hidden = evaluation !== null;
     this.filled.hidden = evaluation === null;
     if (evaluation === null) return;
-    const { step, rows, recall, history } = evaluation;
+    const { step, rows, recall, history, grid } = evaluation;
     setText(byId('evaluation-note'), `Of step ${count(step)}, on ${counted(rows, 'row')}`);
     this.numbers.replaceChildren(recallTable(recall));
+    const isGiven = typeof grid === 'string' && grid.startsWith('api/');
+    this.grid.replaceChildren(...(isGiven ? [gridLink(grid)] : []));
     this.showHistory([...(history ?? [])].sort((one, other) => one.step - other.step));
     this.redraw();
   }
