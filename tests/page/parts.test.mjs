@@ -168,6 +168,30 @@ test('a straggler is who works longest, not who waits longest', async () => {
   );
 });
 
+test('phases of work and waiting together say nothing of who is slow', async () => {
+  const member = (rank, encode) => ({
+    member: `1-${rank}`,
+    rank,
+    seconds: { encode, learn: 2 - encode, vote: 0.1 },
+  });
+  const [found] = await values('phases', [['compare', [member(0, 0.3), member(1, 0.3), member(2, 0.6)]]]);
+  assert.deepEqual(found.names, ['encode', 'learn', 'vote']);
+  assert.deepEqual(
+    found.rows.map((row) => [row.member.rank, row.isStraggler]),
+    [
+      [2, true],
+      [0, false],
+      [1, false],
+    ],
+  );
+  await check('phases', [
+    [['isWaiting', 'learn'], false],
+    [['isTogether', 'learn'], true],
+    [['isWaiting', 'all_reduce'], true],
+    [['isTogether', 'data'], false],
+  ]);
+});
+
 test('lanes without a rank are found', async () => {
   const blocks = [
     { first: 2, count: 3 },

@@ -23,6 +23,12 @@ function phases(noise, slow) {
   return { data, forward, backward, reduce, update: 0.022 + 0.002 * noise() };
 }
 
+/** The same of phases as Tandem's own step has them. */
+function laps(noise, slow) {
+  const { data, forward, backward, reduce, update } = phases(noise, slow);
+  return { data, encode: forward, learn: backward + reduce * 0.7, update, vote: reduce * 0.3 };
+}
+
 function member(rank, world, lanes, noise, more = {}) {
   const [first, next] = [Math.floor((rank * lanes) / world), Math.floor(((rank + 1) * lanes) / world)];
   return {
@@ -208,8 +214,10 @@ export function live() {
     if (name === 'quarantine') return quarantine(7);
     if (name === 'evaluation') return evaluation(step);
     const ids = generations.at(-1).members;
-    const members = ids.map((id, rank) => member(rank, 4, 64, noise, { member: id, applied_step: step }));
-    Object.assign(members[2], { seconds: phases(noise, 1.45), draining: true });
+    const members = ids.map((id, rank) =>
+      member(rank, 4, 64, noise, { member: id, applied_step: step, seconds: laps(noise, 1) }),
+    );
+    Object.assign(members[2], { seconds: laps(noise, 1.45), draining: true });
     members.push(
       member(4, 5, 64, noise, {
         member: '5-0',

@@ -4,15 +4,20 @@ import { isNumber } from './format.js';
 import { quantile } from './scale.js';
 
 /**
- * Phases in which a worker also waits for the others. Workers of one step take the same time in all, so it is
- * the time outside of these that tells who holds the others up.
+ * Phases of nothing but talking with the others. Workers of one step take the same time in all, as the fast
+ * wait here for the slow: it is the time outside of these that tells who holds the others up.
  */
-const TOGETHER = /reduce|gather|broadcast|barrier|vote|sync|collective|commit|wait_for/;
+const WAITING = /reduce|gather|broadcast|barrier|vote|sync|collective|commit|wait_for/;
+/** Phases of work with such talk in between: their time tells nothing of who is slow either. */
+const MIXED = new Set(['learn']);
 
 /** Whether a phase is one of waiting for others. */
-export const isTogether = (phase) => TOGETHER.test(phase);
+export const isWaiting = (phase) => WAITING.test(phase);
 
-/** The phases of all workers, in the order in which they are told, those of waiting last. */
+/** Whether a phase says nothing of a worker's own speed. */
+export const isTogether = (phase) => isWaiting(phase) || MIXED.has(phase);
+
+/** The phases of all workers, in the order in which they are told, those that they spend together last. */
 export function phaseNames(members) {
   const names = new Set();
   for (const { seconds } of members) for (const name in seconds) names.add(name);

@@ -3,7 +3,7 @@
 import { Surface, colour, followKeys, followPointer, labelAxis, verticalLine } from './canvas.js';
 import { byId, el, reconcile, setAttribute, setText } from './dom.js';
 import { NONE, count, counted, isNumber, seconds, short } from './format.js';
-import { compare, histogram, isTogether } from './phases.js';
+import { compare, histogram, isTogether, isWaiting } from './phases.js';
 import { linear, ticks } from './scale.js';
 
 /** Rows of the table; the others are in the distribution. */
@@ -13,7 +13,7 @@ const LATE = 5;
 const BINS = 40;
 
 /** The class that gives a phase its colour. */
-const shade = (name, at) => `c${at % 8}${isTogether(name) ? ' together' : ''}`;
+const shade = (name, at) => `c${at % 8}${isWaiting(name) ? ' waiting' : ''}`;
 
 /** What is out of the ordinary with a worker. */
 function remarks({ member, times, isStraggler }, run) {
@@ -126,9 +126,11 @@ export class Workers {
     const meant = all.rows.filter((row) => isMeant(row, typed));
     const stragglers = all.rows.filter(({ isStraggler }) => isStraggler).length;
     const slow = stragglers > 0 ? `; ${counted(stragglers, 'straggler')}` : '';
-    const waiting = all.names.filter(isTogether);
+    const together = all.names.filter(isTogether);
     const without =
-      waiting.length > 0 ? ` without ${short(waiting.join(', '))}, where workers wait for each other` : '';
+      together.length > 0
+        ? ` without ${short(together.join(', '))}, in which workers also wait for each other`
+        : '';
     setText(byId('workers-note'), all.known.length > 0 ? `Slowest first, by own work${without}${slow}.` : '');
     this.showRows(meant.slice(0, ROWS));
     const more = meant.length - ROWS;
