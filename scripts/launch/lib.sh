@@ -182,7 +182,14 @@ crew() { # slot...
   return "${verdict:-$last}"
 }
 
-# The coordinator's URL, from what it prints at its start.
-printed_url() { # file
-  sed -n 's/.*tandem-worker --coordinator \([^ ]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1
+# Remembers where a log ends, before a coordinator is started that appends to it.
+mark() { # log
+  touch "$1"
+  wc -c <"$1" >"$1.mark"
+}
+
+# The URL that a coordinator has printed since.
+printed_url() { # log
+  [ -s "$1.mark" ] || return 0
+  tail -c "+$(($(<"$1.mark") + 1))" "$1" | sed -n 's/.*tandem-worker --coordinator \([^ ]*\).*/\1/p' | tail -n 1
 }

@@ -31,7 +31,6 @@ resolve "${layers[@]}"
 workers=$(knob run.workers)
 : "${logs:=runs/$(knob run.name)/logs}"
 mkdir -p "$logs"
-printed="$logs/coordinator.out"
 
 role() { # name: the option with that role's credentials
   [ -z "$credentials" ] || printf -- '--credentials\n%s\n' "$credentials/$1"
@@ -42,17 +41,18 @@ begin() { # slot
   # A session of its own, so that Ctrl-C reaches this script alone, which tells the coordinator.
   if [ "$1" = coordinator ]; then
     mapfile -t guard < <(role coordinator)
-    exec setsid tandem coordinator "${layers[@]}" "${guard[@]}" --resume >"$printed" 2>>"$log"
+    mark "$log"
+    exec setsid tandem coordinator "${layers[@]}" "${guard[@]}" --resume >>"$log" 2>&1
   fi
   # Read anew each time: a coordinator that was started again may have another port.
-  until url=$(printed_url "$printed") && [ -n "$url" ]; do sleep 0.1; done
+  until url=$(printed_url "$logs/coordinator.log") && [ -n "$url" ]; do sleep 0.1; done
   mapfile -t guard < <(role worker)
   case $1 in spare-*) guard+=(--spare) ;; esac
   exec setsid tandem-worker --coordinator "$url" "${guard[@]}" >>"$log" 2>&1
 }
 tell() { tell_process "$@"; }
 
-: >"$printed"
+rm -f "$logs/coordinator.log.mark"
 slots=()
 for ((n = 0; n < workers; n++)); do slots+=("worker-$n"); done
 for ((n = 0; n < spares; n++)); do slots+=("spare-$n"); done
