@@ -3,6 +3,8 @@
 # ended in order. A script that sources this defines
 #   begin SLOT         becomes the process of that slot (it runs in a subshell); its output goes where the script likes
 #   tell SLOT SIGNAL   passes a signal on; `tell_process` does for processes of this machine
+#   over               if it likes: hears that the coordinator has ended for good
+#   ready SLOT CODE    if it likes: hears that a slot is about to be started, after it ended with CODE
 # and calls `crew SLOT...`. The slot `coordinator`, where there is one, decides how the crew ends; all others are its workers.
 
 # Seconds that workers get to end by themselves once the run is over, and after they were asked.
@@ -51,7 +53,7 @@ until_true() { # seconds command...
   done
 }
 
-# Whether a process that ended with this code is started again. proto/src/exit.rs has the codes. A worker that ended with 75 was sent
+# Whether a worker or coordinator that ended with this code is started again. proto/src/exit.rs has the codes. A worker that ended with 75 was sent
 # away (or the run is over), one with 70 or 78 is on a machine that is not sound, and 2, 65 and 74 need a person.
 again() { # code
   case $1 in
@@ -79,7 +81,8 @@ meaning() { # code
   esac
 }
 
-declare -A slot_of=() process_of=() began=() soon=()
+declare -A slot_of=() process_of=() began=() soon=() sent_away=()
+recalled=0  # until then a worker that ends with 75 is started again
 stopping='' # a signal asked for the end
 verdict=''  # how the run ended, once that is known
 blamed=''   # code of the first worker that was given up
@@ -89,7 +92,8 @@ tell_process() { # slot signal
   kill -s "$2" "${process_of[$1]}" 2>/dev/null || true
 }
 
-start() { # slot seconds-to-wait
+start() { # slot seconds-to-wait code
+  if declare -F ready >/dev/null; then ready "$1" "$3"; fi
   {
     trap - INT TERM HUP USR1
     sleep "$2"
@@ -137,38 +141,56 @@ press() {
   alarm "$TANDEM_LAUNCH_TERM"
 }
 
+# The connection to the coordinator was lost. On its side that stops the run, unless the next coordinator is quicker: so workers that
+# end with 75 about then are still wanted.
+call_back() {
+  local slot
+  recalled=$((SECONDS + 2 * TANDEM_LAUNCH_GRACE))
+  for slot in "${!sent_away[@]}"; do
+    ((SECONDS - sent_away[$slot] > TANDEM_LAUNCH_GRACE)) || start "$slot" 0 75
+    unset "sent_away[$slot]"
+  done
+}
+
+wanted() { # slot code
+  [ -z "$stopping$verdict" ] && ((${soon[$1]} < TRIES)) || return 1
+  again "$2" || { [ "$2" = 75 ] && [ "$1" != coordinator ] && ((SECONDS < recalled)); }
+}
+
 ended() { # slot code
   local slot=$1 code=$2 wait=0 lived=$((SECONDS - began[$1]))
   if ((lived < YOUNG)) && [ "$code" != 255 ]; then soon[$slot]=$((${soon[$slot]:-0} + 1)); else soon[$slot]=0; fi
-  if [ -z "$stopping$verdict" ] && again "$code" && ((soon[$slot] < TRIES)); then
+  if wanted "$slot" "$code"; then
     ((soon[$slot] < 2)) || wait=$((1 << (soon[$slot] - 2)))
     [ "$code" != 255 ] || wait=5
     say "$slot ended with $code ($(meaning "$code")); it is started again"
-    if declare -F moved >/dev/null; then moved "$slot" "$code"; fi
-    start "$slot" "$wait"
+    start "$slot" "$wait" "$code"
+    if [ "$slot" = coordinator ] && [ "$code" = 255 ]; then call_back; fi
     return
   fi
   [ "$code" = 0 ] || [ -n "$verdict" ] || say "$slot ended with $code ($(meaning "$code"))"
   if [ "$slot" = coordinator ]; then
     verdict=$code
+    if declare -F over >/dev/null; then over; fi
     ((${#slot_of[@]} == 0)) || alarm "$TANDEM_LAUNCH_GRACE"
     return
   fi
-  case $code in 0 | 75) ;; *) blamed=${blamed:-$code} ;; esac
+  case $code in 0) ;; 75) sent_away[$slot]=$SECONDS ;; *) blamed=${blamed:-$code} ;; esac
   # The last worker is gone for good. The coordinator that knows why ends by itself; one that waits for others waits in vain.
   if [ -z "$verdict" ] && [ -n "${process_of[coordinator]:-}" ] && ((${#slot_of[@]} == 1)); then alarm "$TANDEM_LAUNCH_GRACE"; fi
 }
 
 # Runs the slots until all have ended. Returns the coordinator's exit code; without one, the last worker's.
 crew() { # slot...
-  local slot process code last=0
+  local slot process='' code last=0
   trap asked INT TERM HUP USR1
-  for slot; do start "$slot" 0; done
+  for slot; do start "$slot" 0 0; done
   while ((${#slot_of[@]})); do
-    process='' code=0
-    wait -n -p process "${!slot_of[@]}" || code=$?
+    code=0
+    # Its standard error would say `Killed` with a piece of this script.
+    wait -n -p process "${!slot_of[@]}" 2>/dev/null || code=$?
     # Nothing has ended: a signal came, and its trap has seen to it.
-    [ -n "$process" ] || continue
+    [ -n "${process:-}" ] || continue
     slot=${slot_of[$process]}
     unset "slot_of[$process]"
     if [ "$slot" = alarm ]; then press; continue; fi
@@ -185,11 +207,17 @@ crew() { # slot...
 # Remembers where a log ends, before a coordinator is started that appends to it.
 mark() { # log
   touch "$1"
-  wc -c <"$1" >"$1.mark"
+  wc -c <"$1" >"$1.mark.new"
+  mv "$1.mark.new" "$1.mark"
 }
 
-# The URL that a coordinator has printed since.
+# Waits for the URL that the coordinator prints, and prints it. Fails when the mark is removed: there will be no coordinator.
 printed_url() { # log
-  [ -s "$1.mark" ] || return 0
-  tail -c "+$(($(<"$1.mark") + 1))" "$1" | sed -n 's/.*tandem-worker --coordinator \([^ ]*\).*/\1/p' | tail -n 1
+  local url=''
+  until [ -n "$url" ]; do
+    [ -s "$1.mark" ] || return 1
+    url=$(tail -c "+$(($(<"$1.mark") + 1))" "$1" | sed -n 's/.*tandem-worker --coordinator \([^ ]*\).*/\1/p' | tail -n 1)
+    [ -n "$url" ] || sleep 0.1
+  done
+  printf '%s\n' "$url"
 }

@@ -45,14 +45,15 @@ begin() { # slot
     exec setsid tandem coordinator "${layers[@]}" "${guard[@]}" --resume >>"$log" 2>&1
   fi
   # Read anew each time: a coordinator that was started again may have another port.
-  until url=$(printed_url "$logs/coordinator.log") && [ -n "$url" ]; do sleep 0.1; done
+  url=$(printed_url "$logs/coordinator.log") || exit 75
   mapfile -t guard < <(role worker)
   case $1 in spare-*) guard+=(--spare) ;; esac
   exec setsid tandem-worker --coordinator "$url" "${guard[@]}" >>"$log" 2>&1
 }
 tell() { tell_process "$@"; }
+over() { rm -f "$logs/coordinator.log.mark"; }
 
-rm -f "$logs/coordinator.log.mark"
+mark "$logs/coordinator.log"
 slots=()
 for ((n = 0; n < workers; n++)); do slots+=("worker-$n"); done
 for ((n = 0; n < spares; n++)); do slots+=("spare-$n"); done
