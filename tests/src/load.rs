@@ -145,7 +145,12 @@ impl Simulated {
         let attended = client.attend(v1::AttendRequest { member: member.clone() }).await;
         let mut stream = attended.map_err(failed("attend"))?.into_inner();
         let phase = v1::Phase::Waiting.into();
-        let beat = v1::HeartbeatRequest { member, phase, fresh: true, ..v1::HeartbeatRequest::default() };
+        // As many numbers as a real worker sends; the last is the straggler.
+        let slow = if number % 1000 == 999 { 3.0 } else { 1.0 };
+        let seconds =
+            ["data", "encode", "learn", "vote", "update"].map(|phase| (phase.to_owned(), 0.05 * slow)).into();
+        let beat =
+            v1::HeartbeatRequest { member, phase, fresh: true, seconds, ..v1::HeartbeatRequest::default() };
         let mut steps = shared.step.subscribe();
         let mut worker = Self { client, shared, beat, rank: u32::MAX, serial: 0 };
         let mut beats = interval(EVERY);

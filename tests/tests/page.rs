@@ -88,6 +88,15 @@ fn a_run_is_shown_and_measured_while_it_trains() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+    // What the dashboard asks for is there.
+    let dashboard = include_str!("../../docs/grafana.json");
+    let asked = dashboard.split("tandem_").skip(1).map(|rest| rest.split(['{', ',']).next().unwrap());
+    for name in asked {
+        assert!(
+            text.contains(&format!("tandem_{name}{{")) || text.contains(&format!("tandem_{name} ")),
+            "{name}"
+        );
+    }
     let [worker, _other] = &workers;
     let said = worker.said();
     let address = said.split("metrics at http://").nth(1).unwrap().split('/').next().unwrap();

@@ -16,8 +16,8 @@ use std::{
 const POINTS: usize = 2000;
 /// Most entries of the journal, and rows, that are listed.
 const NEWEST: usize = 500;
-/// Most generations that are listed.
-const GENERATIONS: usize = 2000;
+/// Most seats that are listed, over all generations: the older ones are left out.
+const SEATS: usize = 200_000;
 
 /// The run now.
 pub(super) fn run(control: &Control, events: usize, evaluations: usize) -> Value {
@@ -113,7 +113,14 @@ pub(super) fn generations(told: &[Told]) -> Value {
             _ => {}
         }
     }
-    all.drain(..all.len().saturating_sub(GENERATIONS));
+    let mut room = SEATS;
+    let fits = |one: &&Value| {
+        let seats = one["members"].as_array().map_or(0, Vec::len);
+        room = room.saturating_sub(seats);
+        room > 0
+    };
+    let newest = all.iter().rev().take_while(fits).count().max(1);
+    all.drain(..all.len().saturating_sub(newest));
     all.into()
 }
 

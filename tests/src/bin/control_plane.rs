@@ -25,6 +25,9 @@ struct Load {
     /// How many die at once, one trial after the other
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 512])]
     deaths: Vec<usize>,
+    /// What is run in a shell while all train, with the coordinator's URL in TANDEM_PAGE
+    #[arg(long, value_name = "COMMAND")]
+    then: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,13 @@ async fn measure(load: &Load) -> Result<(), String> {
     fleet.all_train(count as usize).await?;
     println!("join storm: {count} workers train after {:.2} s", start.elapsed().as_secs_f64());
 
+    if let Some(command) = &load.then {
+        let run = tokio::process::Command::new("sh").args(["-c", command]).env("TANDEM_PAGE", &url).status();
+        let status = run.await.map_err(|error| format!("{command}: {error}"))?;
+        if !status.success() {
+            return Err(format!("{command}: {status}"));
+        }
+    }
     let before = cpu_seconds(pid);
     fleet.measure(true);
     tokio::time::sleep(Duration::from_secs(load.seconds)).await;

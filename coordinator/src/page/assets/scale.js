@@ -58,7 +58,11 @@ export function logTicks([low, high], wanted) {
 export function tickText(value, step) {
   const size = Math.abs(value);
   if (size === 0) return '0';
-  if (step < 0.9e-3) return trimExponent(value.toExponential(size >= step * 10 ? 1 : 0));
+  if (step < 0.9e-3) {
+    // As many digits as tell neighbours apart.
+    const digits = Math.max(0, Math.floor(Math.log10(size) + 1e-9) - Math.floor(Math.log10(step) + 1e-9));
+    return size < 0.01 ? trimExponent(value.toExponential(digits)) : value.toFixed(digits + Math.ceil(-Math.log10(size)));
+  }
   if (step >= 1e6) return `${Number((value / 1e6).toPrecision(6))}M`;
   if (step >= 1e4) return `${Number((value / 1e3).toPrecision(6))}k`;
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));

@@ -17,7 +17,6 @@ const shade = (name, at) => `c${at % 8}${isWaiting(name) ? ' waiting' : ''}`;
 
 /** What is out of the ordinary with a worker. */
 function remarks({ member, times, isStraggler }, run) {
-  const behind = run.step - member.applied_step;
   const late = member.seconds_since_heartbeat;
   return [
     isStraggler ? ['bad', `${times.toFixed(1)} × median`] : null,
@@ -25,7 +24,6 @@ function remarks({ member, times, isStraggler }, run) {
     member.spare ? ['plain', 'spare'] : null,
     member.draining ? ['warn', 'draining'] : null,
     !member.seated && !member.spare ? ['warn', 'no seat'] : null,
-    member.seated && behind > 1 ? ['warn', `${counted(behind, 'step')} behind`] : null,
     member.phase && member.phase !== run.state ? ['plain', short(member.phase, 30)] : null,
   ].filter((remark) => remark !== null);
 }
