@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, then runs every check and test. Fails at the first that fails. Usage: scripts/test.sh [--interop]
 #   --interop   also tests weights against PyTorch, safetensors and transformers (scripts/interop.sh; installs 4.9 GB once),
-#               and stores against a real S3 server (scripts/stores.sh; 115 MB)
+#               stores against a real S3 server (scripts/stores.sh; 115 MB), the coordinator against a generic gRPC client
+#               (scripts/clients.sh), and its page in Chromium (scripts/page.sh)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,5 +31,9 @@ if [ "${1:-}" = --interop ]; then
   scripts/interop.sh
   heading 'stores against a real S3 server'
   scripts/stores.sh
+  heading 'a generic gRPC client'
+  scripts/clients.sh
+  heading 'the page in a browser'
+  scripts/page.sh
 fi
 heading 'all passed'
