@@ -106,6 +106,7 @@ start() { # slot seconds-to-wait code
 
 # An alarm is a process like the others, since `wait` has no deadline.
 alarm() { # seconds
+  case " ${slot_of[*]} " in *' alarm '*) return ;; esac
   sleep "$1" &
   slot_of[$!]=alarm
   process_of[alarm]=$!
@@ -134,6 +135,7 @@ press() {
   ((stage == 1)) || signal=KILL
   for process in "${!slot_of[@]}"; do
     slot=${slot_of[$process]}
+    [ "$slot" != alarm ] || continue
     say "$slot is still there: SIG$signal"
     # A worker that hangs on the far side of a connection leaves that to be cut.
     if ((stage > 2)); then kill -KILL "$process" 2>/dev/null || true; else tell "$slot" "$signal"; fi
@@ -141,8 +143,8 @@ press() {
   alarm "$TANDEM_LAUNCH_TERM"
 }
 
-# The connection to the coordinator was lost. On its side that stops the run, unless the next coordinator is quicker: so workers that
-# end with 75 about then are still wanted.
+# The coordinator is started again. Where it was a connection that broke, its far end stops the run unless the next coordinator is
+# quicker: so workers that end with 75 about then are still wanted.
 call_back() {
   local slot
   recalled=$((SECONDS + 2 * TANDEM_LAUNCH_GRACE))
@@ -165,7 +167,7 @@ ended() { # slot code
     [ "$code" != 255 ] || wait=5
     say "$slot ended with $code ($(meaning "$code")); it is started again"
     start "$slot" "$wait" "$code"
-    if [ "$slot" = coordinator ] && [ "$code" = 255 ]; then call_back; fi
+    if [ "$slot" = coordinator ]; then call_back; fi
     return
   fi
   [ "$code" = 0 ] || [ -n "$verdict" ] || say "$slot ended with $code ($(meaning "$code"))"
@@ -211,11 +213,12 @@ mark() { # log
   mv "$1.mark.new" "$1.mark"
 }
 
-# Waits for the URL that the coordinator prints, and prints it. Fails when the mark is removed: there will be no coordinator.
+# Waits for the URL that the coordinator prints, and prints it. Fails when the mark is removed (there will be no coordinator), and when
+# the launch script is gone.
 printed_url() { # log
   local url=''
   until [ -n "$url" ]; do
-    [ -s "$1.mark" ] || return 1
+    [ -s "$1.mark" ] && kill -0 $$ 2>/dev/null || return 1
     url=$(tail -c "+$(($(<"$1.mark") + 1))" "$1" | sed -n 's/.*tandem-worker --coordinator \([^ ]*\).*/\1/p' | tail -n 1)
     [ -n "$url" ] || sleep 0.1
   done

@@ -115,6 +115,7 @@ place() { # folder bin command...
   set -a
   . "$private/environment"
   set +a
+  : >"$private/log"
   umask "$usual"
   setsid "${@/#@\//$private/}" >"$private/log" 2>&1 </dev/null &
   child=$!
