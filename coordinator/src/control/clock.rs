@@ -43,6 +43,11 @@ impl Clock {
         spent.into_iter().map(|(word, time)| (word, time.as_secs_f64())).collect()
     }
 
+    /// How long it has been in its present state.
+    pub fn in_state(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+
     /// Share of the time until `now` in which it trained.
     pub fn goodput(&self, now: Duration) -> f64 {
         let trained = self.spent(now).get(State::Training.word()).copied().unwrap_or_default();
@@ -81,5 +86,6 @@ mod tests {
         assert_eq!((spent["waiting"], spent["training"], spent["regrouping"]), (10.0, 37.0, 2.0));
         assert_eq!(spent.values().sum::<f64>(), 50.0);
         assert_eq!(clock.goodput(at(50)), 37.0 / 50.0);
+        assert_eq!(clock.in_state(at(50)), at(7));
     }
 }

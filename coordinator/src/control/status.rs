@@ -42,6 +42,7 @@ impl Control {
             recovery_seconds: recovery.as_secs_f64(),
             substitutions: now.substitutions as u64,
             step_seconds: now.step_seconds,
+            state_seconds: clock.in_state(elapsed).as_secs_f64(),
             data_wait_seconds: now.step_seconds * now.data_wait,
         }
     }

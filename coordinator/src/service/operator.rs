@@ -204,7 +204,7 @@ fn called<T>(request: Request<T>) -> (Option<Caller>, T) {
 
 /// What is news of a status: not that time has passed.
 fn without_ages(status: &v1::StatusReply) -> v1::StatusReply {
-    let mut status = v1::StatusReply { goodput: 0.0, ..status.clone() };
+    let mut status = v1::StatusReply { goodput: 0.0, state_seconds: 0.0, ..status.clone() };
     status.members.iter_mut().for_each(|member| member.seconds_since_heartbeat = 0.0);
     status
 }

@@ -3,12 +3,14 @@
 use crate::control::phase;
 use proto::v1;
 use serde_json::json;
+use std::time::Duration;
 
 /// All of it.
 pub(super) fn as_text(status: &v1::StatusReply) -> String {
     let v1::StatusReply { run, state, reason, generation, step, steps, committed_checkpoint, .. } = status;
     let mut text = format!(
-        "run {run}: {state}: {reason}\ngeneration {generation}, step {step} of {steps}, newest checkpoint {committed_checkpoint}, {:.0} pairs/s\n",
+        "run {run}: {state} for {}: {reason}\ngeneration {generation}, step {step} of {steps}, newest checkpoint {committed_checkpoint}, {:.0} pairs/s\n",
+        humantime::format_duration(Duration::from_secs(status.state_seconds as u64)),
         status.pairs_per_second
     );
     let mut scalars: Vec<_> = status.scalars.iter().collect();
@@ -70,7 +72,7 @@ pub(super) fn as_json(status: &v1::StatusReply) -> serde_json::Value {
         "step": status.step, "steps": status.steps, "committed_checkpoint": status.committed_checkpoint,
         "pairs_per_second": status.pairs_per_second, "scalars": status.scalars,
         "workers": status.workers, "min_workers": status.min_workers, "max_workers": status.max_workers,
-        "goodput": status.goodput, "recoveries": status.recoveries, "recovery_seconds": status.recovery_seconds,
+        "state_seconds": status.state_seconds, "goodput": status.goodput, "recoveries": status.recoveries, "recovery_seconds": status.recovery_seconds,
         "substitutions": status.substitutions, "step_seconds": status.step_seconds,
         "data_wait_seconds": status.data_wait_seconds,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
