@@ -83,7 +83,7 @@ meaning() { # code
 
 declare -A slot_of=() process_of=() began=() soon=() sent_away=()
 recalled=0  # until then a worker that ends with 75 is started again
-stopping='' # a signal asked for the end
+stopping='' # the signal that asked for the end
 verdict=''  # how the run ended, once that is known
 blamed=''   # code of the first worker that was given up
 stage=0     # how hard those that are left have been asked to go
@@ -112,11 +112,11 @@ alarm() { # seconds
   process_of[alarm]=$!
 }
 
-asked() {
+asked() { # signal
   if [ -z "$stopping" ]; then
     say 'asked to stop: the run stops with a checkpoint; a second signal ends it at once'
   fi
-  stopping=yes
+  stopping=$1
   # Without a coordinator here the workers are told: each leaves the run at its next step.
   local slot
   for slot in "${slot_of[@]}"; do
@@ -185,7 +185,10 @@ ended() { # slot code
 # Runs the slots until all have ended. Returns the coordinator's exit code; without one, the last worker's.
 crew() { # slot...
   local slot process='' code last=0
-  trap asked INT TERM HUP USR1
+  for slot in INT TERM HUP USR1; do
+    # shellcheck disable=SC2064
+    trap "asked $slot" "$slot"
+  done
   for slot; do start "$slot" 0 0; done
   while ((${#slot_of[@]})); do
     code=0
