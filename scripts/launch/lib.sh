@@ -161,7 +161,12 @@ wanted() { # slot code
 
 ended() { # slot code
   local slot=$1 code=$2 wait=0 lived=$((SECONDS - began[$1]))
-  if ((lived < YOUNG)) && [ "$code" != 255 ]; then soon[$slot]=$((${soon[$slot]:-0} + 1)); else soon[$slot]=0; fi
+  # 69 says that it did not come up, however long it tried; where there is no connection nothing was tried.
+  if [ "$code" = 69 ] || { ((lived < YOUNG)) && [ "$code" != 255 ]; }; then
+    soon[$slot]=$((${soon[$slot]:-0} + 1))
+  else
+    soon[$slot]=0
+  fi
   if wanted "$slot" "$code"; then
     ((soon[$slot] < 2)) || wait=$((1 << (soon[$slot] - 2)))
     [ "$code" != 255 ] || wait=5
@@ -226,4 +231,9 @@ printed_url() { # log
     [ -n "$url" ] || sleep 0.1
   done
   printf '%s\n' "$url"
+}
+
+# Workers of one machine can't serve their metrics at the same port: the n-th takes the n-th after that of TANDEM_METRICS.
+next_metrics() { # n
+  [ -z "${TANDEM_METRICS:-}" ] || export TANDEM_METRICS="${TANDEM_METRICS%:*}:$((${TANDEM_METRICS##*:} + $1))"
 }
