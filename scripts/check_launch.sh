@@ -303,7 +303,7 @@ END
   mapfile -t run < <(knobs slurm)
   job=$(submit "${run[@]}")
   at_step 20 slurm
-  kill -KILL "$(pgrep -f '^tandem-worker --coordinator https' | first)"
+  kill -KILL "$(pgrep -f "^tandem-worker $(grep -o -- '--coordinator https.*' runs/slurm/logs/coordinator.log | first)" | first)"
   soon state "$job" COMPLETED
   [ "$(find runs/slurm/logs -name 'worker-*.log' | wc -l)" = 4 ] || bad 'there are not four workers'
   ok 'slurm.sbatch: two nodes, four tasks; a worker is killed, and the job completes'
@@ -315,8 +315,8 @@ END
   scancel --batch --signal=USR1 "$job"
   soon grep -qs 'back into the queue' "tandem-$job.log"
   soon state "$job" PENDING
-  # Slurm lets a requeued job wait for two minutes.
-  scontrol update "JobId=$job" StartTime=now >said 2>&1 || true
+  # Slurm lets a requeued job wait for two minutes, since a node refuses it in the second in which it ended.
+  scontrol update "JobId=$job" StartTime=now+5 >said 2>&1 || true
   soon grep -qs 'start 1: 4 workers' "tandem-$job.log"
   soon resumed requeued 0
   ok 'slurm.sbatch: warned of the time limit it stops with a checkpoint, is requeued, and goes on'

@@ -234,6 +234,6 @@ printed_url() { # log
 }
 
 # Workers of one machine can't serve their metrics at the same port: the n-th takes the n-th after that of TANDEM_METRICS.
-next_metrics() { # n
-  [ -z "${TANDEM_METRICS:-}" ] || export TANDEM_METRICS="${TANDEM_METRICS%:*}:$((${TANDEM_METRICS##*:} + $1))"
+metrics_of() { # n
+  [ -z "${TANDEM_METRICS:-}" ] || printf '%s\n' "${TANDEM_METRICS%:*}:$((${TANDEM_METRICS##*:} + $1))"
 }

@@ -6,6 +6,7 @@
 #   --spare N          more workers, which take part in the place of a lost one
 #   --credentials DIR  what `tandem certs init DIR` made; without it the run is open to every user of this machine
 #   --logs DIR         instead of runs/NAME/logs
+# TANDEM_METRICS=127.0.0.1:PORT gives the workers that port and the next ones for their metrics.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/launch/lib.sh
@@ -37,7 +38,7 @@ role() { # name: the option with that role's credentials
 }
 
 begin() { # slot
-  local log="$logs/$1.log" url='' guard=()
+  local log="$logs/$1.log" url='' guard=() number=${1##*-}
   # A session of its own, so that Ctrl-C reaches this script alone, which tells the coordinator.
   if [ "$1" = coordinator ]; then
     mapfile -t guard < <(role coordinator)
@@ -47,7 +48,8 @@ begin() { # slot
   # Read anew each time: a coordinator that was started again may have another port.
   url=$(printed_url "$logs/coordinator.log") || exit 75
   mapfile -t guard < <(role worker)
-  case $1 in spare-*) guard+=(--spare) ;; esac
+  case $1 in spare-*) guard+=(--spare) number=$((workers + number)) ;; esac
+  [ -z "${TANDEM_METRICS:-}" ] || guard+=(--metrics "$(metrics_of "$number")")
   exec setsid tandem-worker --coordinator "$url" "${guard[@]}" >>"$log" 2>&1
 }
 tell() { tell_process "$@"; }

@@ -14,6 +14,7 @@
 #   --env NAME            hands a variable of this environment on (object stores' keys); may be repeated
 #   --ssh COMMAND         default ssh; with options, such as "ssh -F cluster.conf"
 #   --logs DIR            instead of runs/NAME/logs, on this machine
+# TANDEM_METRICS=127.0.0.1:PORT gives the workers of each host that port and the next ones for their metrics.
 # Each host needs bash, tar, base64, setsid and GNU tail. Nothing is installed there.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -62,10 +63,10 @@ while read -r destination options; do
 done <"$hosts"
 [ ${#destinations[@]} -gt 0 ] || fail "$hosts names no host"
 
-slots=() host_of_slot=()
+slots=() host_of_slot=() number_of_slot=()
 for n in "${!destinations[@]}"; do
   for ((count = 0; count < counts[n]; count++)); do
-    host_of_slot+=("$n")
+    host_of_slot+=("$n") number_of_slot+=("$count")
     slots+=("worker-${#slots[@]}")
   done
 done
@@ -181,7 +182,9 @@ begin() { # slot
   fi
   n=${host_of_slot[${1#worker-}]}
   url=$(printed_url "$logs/coordinator.log") || exit 75
-  at_place "${destinations[n]}" tandem-worker --coordinator "$url" \
+  local metrics
+  metrics=$(metrics_of "${number_of_slot[${1#worker-}]}")
+  at_place "${destinations[n]}" tandem-worker --coordinator "$url" ${metrics:+--metrics "$metrics"} \
     ${interfaces[n]:+--interface "${interfaces[n]}"} <"$pipe" >>"$log" 2>&1
 }
 tell() { # slot signal

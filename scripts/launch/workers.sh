@@ -18,7 +18,9 @@ arguments=("$@")
 programs "$here/../.."
 
 begin() { # slot
-  next_metrics "${1#worker-}"
+  local metrics
+  metrics=$(metrics_of $((${1#worker-} + ${SLURM_LOCALID:-0})))
+  [ -z "$metrics" ] || export TANDEM_METRICS=$metrics
   if [ "$count" = 1 ]; then exec tandem-worker "${arguments[@]}"; fi
   # Lines of several workers are told apart by their beginnings.
   exec tandem-worker "${arguments[@]}" > >(exec sed -u "s/^/$1: /") 2>&1
