@@ -56,7 +56,9 @@ fn core_of(directive: &v1::Directive) -> v1::Directive {
         }
         other => other.clone(),
     };
-    v1::Directive { kind, serial: 0, ..*directive }
+    // That somebody reads the log is news, how far he is is not.
+    let logs_after = directive.logs_after.map(|_| 0);
+    v1::Directive { kind, serial: 0, logs_after, ..directive.clone() }
 }
 
 impl Drop for Attendance {

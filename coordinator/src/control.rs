@@ -3,10 +3,13 @@
 
 mod clock;
 mod commits;
+mod logs;
+mod profiles;
 mod snapshot;
 mod status;
 
 pub use clock::Clock;
+pub use logs::Reader;
 pub use snapshot::Snapshot;
 pub use status::phase;
 
@@ -18,6 +21,8 @@ use crate::{
     pace::Pace,
     rendezvous::Rendezvous,
 };
+use logs::Taps;
+use profiles::Profiles;
 use proto::{Exit, Generation, GlobalStep, v1};
 use snapshot::Outlook;
 use std::{
@@ -92,6 +97,8 @@ pub struct Control {
     clock: Mutex<Clock>,
     /// What each worker's last step took, by phase.
     laps: Mutex<HashMap<MemberId, HashMap<String, f64>>>,
+    taps: Mutex<Taps>,
+    profiles: Mutex<Profiles>,
     /// Of the newest report. Apart from the recorder, whose lock is held while files are written.
     latest: Mutex<metrics::Latest>,
     rendezvous: Rendezvous,
@@ -133,6 +140,8 @@ impl Control {
             pace: Mutex::default(),
             clock: Mutex::default(),
             laps: Mutex::default(),
+            taps: Mutex::default(),
+            profiles: Mutex::default(),
             latest: Mutex::new(latest),
             rendezvous: Rendezvous::default(),
             checkpoints,
@@ -177,7 +186,9 @@ impl Control {
     /// # Errors
     /// A worker that is unknown.
     pub fn directive(&self, id: MemberId) -> Result<v1::Directive, Refusal> {
-        lock(&self.held).directive(id)
+        let logs_after = self.read_until(id);
+        let directive = lock(&self.held).directive(id)?;
+        Ok(v1::Directive { logs_after, ..directive })
     }
 
     /// Takes a worker's heartbeat.

@@ -11,6 +11,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why `tandem` can't do what was asked. The text names the value, where it comes from, and the mend.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A value on the command line can't be.
+    #[error("{0}")]
+    Value(String),
     /// The run file or `--set` is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -238,7 +241,7 @@ impl Error {
             Self::Listen { .. } => Exit::Unavailable,
             Self::Data(error) => error.exit(),
             Self::Picture(_) | Self::Metrics(_) => Exit::Output,
-            Self::Exists { .. } | Self::GoingOn { .. } | Self::Unended { .. } => Exit::Usage,
+            Self::Value(_) | Self::Exists { .. } | Self::GoingOn { .. } | Self::Unended { .. } => Exit::Usage,
             Self::OtherRun { .. } | Self::Vocabulary { .. } => Exit::Usage,
             Self::Unreachable { .. } | Self::NotRunning { .. } | Self::Refused { .. } => Exit::Unavailable,
             Self::NoWorker { .. } => Exit::Internal,

@@ -21,6 +21,7 @@ pub mod record;
 pub mod rendezvous;
 pub mod server;
 pub mod service;
+pub mod settings;
 pub mod start;
 pub mod summary;
 pub mod supervise;

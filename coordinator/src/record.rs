@@ -6,6 +6,7 @@ use crate::{
     control::Control,
     journal::{self, Committed, End, Event, Journal, JournalError, Scale},
     membership::{MemberId, Membership, Proposal, Seat},
+    settings::Settings,
 };
 use proto::{GlobalStep, Rank};
 use std::{collections::BTreeSet, time::Duration};
@@ -24,6 +25,7 @@ struct Written {
     stopping: Option<bool>,
     paused: Option<String>,
     scale: Scale,
+    settings: Settings,
     ended: bool,
 }
 
@@ -36,6 +38,7 @@ impl Written {
             stopping: membership.stop().map(|stop| stop.checkpoint),
             paused: membership.paused().map(str::to_owned),
             scale: scale(membership),
+            settings: membership.settings().clone(),
             ended: membership.verdict().is_some(),
         }
     }
@@ -52,6 +55,9 @@ impl Written {
         }
         if scale(membership) != self.scale {
             return Some(Event::Scaled(scale(membership)));
+        }
+        if *membership.settings() != self.settings {
+            return Some(Event::Set(membership.settings().clone()));
         }
         if membership.paused() != self.paused.as_deref() {
             let paused = membership.paused().map(|by| Event::Paused { by: by.into() });
@@ -111,6 +117,14 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             }
             continue;
         }
+        if let Some((step, by)) = control.look(Membership::rolls_back) {
+            if roll_back(control, journal, Committed { step, generation: by, request: written.committed.1 })
+                .await?
+            {
+                written.committed.0 = step;
+            }
+            continue;
+        }
         let due = control.look(|membership| (written.next(membership), membership.proposal().cloned()));
         let (Some(event), proposal) = due else {
             if written.ended {
@@ -137,6 +151,7 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             Event::Drained { member } => written.drained.extend(member.parse::<MemberId>()),
             Event::Stopping { checkpoint } => written.stopping = Some(checkpoint),
             Event::Scaled(scale) => written.scale = scale,
+            Event::Set(settings) => written.settings = settings,
             Event::Paused { by } => written.paused = Some(by),
             Event::Resumed => written.paused = None,
             Event::Ended(_) => written.ended = true,
@@ -146,6 +161,24 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
             Event::Opened(_) | Event::Rewound(_) | Event::Asked(_) => {}
         }
     }
+}
+
+/// Makes an older checkpoint the newest, while no generation goes on; says whether it is done.
+async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> Result<bool> {
+    let Committed { step, generation, .. } = target;
+    if let Err(error) = control.checkpoints().remove_after(step).await {
+        tracing::warn!(
+            "checkpoints after step {step} can't be removed, so nothing is decided until they can: {error}"
+        );
+        sleep(AGAIN).await;
+        return Ok(false);
+    }
+    let written = tolerate(journal.append(Event::Rewound(Some(target))).await).await?;
+    if written {
+        control.decide(|membership, now| membership.rolled_back(step, generation, now));
+        tracing::info!("the run goes on from the checkpoint of step {step}");
+    }
+    Ok(written)
 }
 
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.
@@ -163,7 +196,7 @@ pub async fn tidy(control: &Control) {
     let (mut turns, mut newest) = (control.turns(), control.look(Membership::newest_committed));
     loop {
         let (committed, over) = control.look(|it| (it.newest_committed(), it.verdict().is_some()));
-        if committed > newest {
+        if committed != newest {
             newest = committed;
             control.prune().await;
         } else if over || turns.changed().await.is_err() {

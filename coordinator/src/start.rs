@@ -12,6 +12,7 @@ use crate::{
     metrics::Recorder,
     page::Beside,
     server,
+    settings::Settings,
 };
 use proto::{Exit, Generation, GlobalStep, RunConfig, WorldSize, checkpoint, config};
 use shards::{
@@ -61,6 +62,8 @@ pub struct Lead {
     pub resume: GlobalStep,
     /// Workers of an earlier coordinator that may still be at work.
     pub adopted: Vec<Seat>,
+    /// What is other than before, for the log.
+    pub notes: Vec<String>,
 }
 
 /// What came of it.
@@ -147,7 +150,7 @@ pub async fn lead(
     if !resume {
         check_unused(config, found.as_ref(), &before)?;
     }
-    kept::check_same_run(found.as_ref(), config)?;
+    let mut notes = kept::check_same_run(found.as_ref(), config)?;
     let from = found.as_ref().map_or(GlobalStep(0), |found| found.step);
     if from.0 >= config.optimizer.steps {
         let reason = format!("all {} steps are done", config.optimizer.steps);
@@ -160,7 +163,7 @@ pub async fn lead(
             |found: &checkpoint::Manifest| Committed { step: from, generation: found.generation, request: 0 };
         journal.append(Event::Rewound(found.as_ref().map(newest))).await?;
     }
-    let spec = as_scaled(spec(config, fingerprint.clone()), &before, config);
+    let spec = as_asked(spec(config, fingerprint.clone()), &before, config, &mut notes);
     let past = adopt(before, journal.epoch(), found.as_ref(), config);
     // A generation that goes on does no step again.
     let again = past.seats.is_empty().then_some(from);
@@ -174,7 +177,7 @@ pub async fn lead(
         recorder,
         journal.trail(),
     );
-    Ok(Some(Lead { control: Arc::new(control), journal, resume: from, adopted }))
+    Ok(Some(Lead { control: Arc::new(control), journal, resume: from, adopted, notes }))
 }
 
 /// Whether a run has workers, as far as its journal knows.
@@ -203,7 +206,10 @@ fn adopt(
     found: Option<&checkpoint::Manifest>,
     config: &RunConfig,
 ) -> Past {
-    let (step, generation) = found.map(|found| (found.step, found.generation)).unwrap_or_default();
+    let (step, wrote) = found.map(|found| (found.step, found.generation)).unwrap_or_default();
+    // A run that was rolled back to it has a newer number for it.
+    let decided = before.committed.filter(|decided| decided.step == step);
+    let generation = decided.map_or(wrote, |decided| decided.generation.max(wrote));
     let answered = before.committed.map_or(0, |committed| committed.request);
     let past = Past {
         epoch,
@@ -337,23 +343,28 @@ fn spec(config: &RunConfig, fingerprint: String) -> Spec {
         grace: Duration::from_secs_f64(config.cluster.grace),
         lost_after: Duration::from_secs_f64(config.cluster.lost_after),
         steps: GlobalStep(config.optimizer.steps),
-        every: config.checkpoint.every,
+        settings: Settings::of(config),
         fingerprint,
     }
 }
 
-/// With the number of workers that an operator has asked an earlier coordinator for, as long as the configuration is the same.
-fn as_scaled(spec: Spec, before: &journal::Past, config: &RunConfig) -> Spec {
-    let same = before.ended.is_none() && before.by.config == config.hash();
-    match before.scale.filter(|_| same) {
-        None => spec,
-        Some(scale) => Spec {
-            wanted: WorldSize(scale.workers),
-            least: WorldSize(scale.min_workers),
-            most: WorldSize(scale.max_workers),
-            ..spec
-        },
+/// With what operators have asked an earlier coordinator for, as long as the configuration is the same: their settings also hold
+/// after the run's end, the number of workers does not.
+fn as_asked(mut spec: Spec, before: &journal::Past, config: &RunConfig, notes: &mut Vec<String>) -> Spec {
+    let same = before.by.config == config.hash();
+    if let Some(scale) = before.scale.filter(|_| same && before.ended.is_none()) {
+        (spec.wanted, spec.least) = (WorldSize(scale.workers), WorldSize(scale.min_workers));
+        spec.most = WorldSize(scale.max_workers);
     }
+    match &before.settings {
+        Some(settings) if same => {
+            notes.push(format!("as operators have set it: {settings}"));
+            spec.settings = settings.clone();
+        }
+        Some(settings) => notes.push(format!("the run file has changed, so it is no longer set: {settings}")),
+        None => {}
+    }
+    spec
 }
 
 #[cfg(test)]

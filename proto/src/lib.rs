@@ -15,7 +15,7 @@ pub use exit::Exit;
 pub use ids::{Generation, GlobalStep, LaneId, Rank, RowGroupId, WorldSize};
 
 /// The version of the messages. A worker and a coordinator of different versions refuse each other.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// The generated messages, clients and servers of `tandem.v1`.
 pub mod v1 {

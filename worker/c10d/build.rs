@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .flag(include.join("torch/csrc/api/include"))
         .flag("-Wno-unused-parameter")
         .files(
-            ["error", "store", "gloo", "group", "exchange", "reducer", "tensors"]
+            ["error", "store", "gloo", "group", "exchange", "reducer", "tensors", "profile"]
                 .map(|name| format!("csrc/{name}.cpp")),
         )
         .compile("tandem_c10d");

@@ -51,7 +51,10 @@ mod tests {
     use crate::vote::Votes;
 
     fn verdict(loss: f64) -> Verdict {
-        Votes::counted(vec![1.0, loss, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).verdict()
+        Votes::counted(vec![
+            1.0, loss, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+        ])
+        .verdict()
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod models;
 pub mod objective;
 pub mod optimizer;
 pub mod pretrained;
+mod profiling;
 pub mod pth;
 pub mod queue;
 pub mod ranks;

@@ -37,6 +37,8 @@ pub(crate) struct Seat {
     pub(crate) counts: Vec<i64>,
     /// The newest committed checkpoint when the generation began; 0 for none.
     pub(crate) resume: GlobalStep,
+    /// Steps between checkpoints when the generation began; 0: none but the last.
+    pub(crate) checkpoint_every: u64,
     /// The generation that wrote that checkpoint.
     resume_by: Generation,
     /// Fingerprint of the dataset that the coordinator means.
@@ -62,6 +64,7 @@ impl Seat {
             lanes: first..first + own,
             counts: lanes.iter().map(|lanes| i64::from(*lanes) * per_lane).collect(),
             resume: GlobalStep(assignment.resume_step),
+            checkpoint_every: assignment.checkpoint_every,
             resume_by: Generation(assignment.resume_generation),
             dataset: assignment.manifest_fingerprint.clone(),
             threads: device::threads(&config.run, assignment.local_world_size),
@@ -122,6 +125,7 @@ impl Seat {
         // One request is heard at one boundary, by one rank; and one rank writes what all would.
         if self.leads() {
             (ballot.wishes, ballot.safe) = (asked, warm.outbox.safe());
+            ballot.heeded = session.heeded();
         }
         Ok(ballot)
     }

@@ -15,7 +15,7 @@ use crate::args::Train;
 use crate::error::{Error, Result};
 use crate::laps::Laps;
 use crate::store::RendezvousStore;
-use crate::vote::Wishes;
+use crate::vote::{Heeded, Wishes};
 use access::{Credentials, Dialer};
 use c10d::AbortHandle;
 use heart::{End, Heart, Orders, Standing};
@@ -137,12 +137,18 @@ impl Session {
         self.standing.say(|told| (told.phase, told.applied_step) = (phase.into(), applied.0));
     }
 
-    /// Where the time of its last step went: `waited` seconds for data, and what the laps say.
-    pub fn took(&self, waited: Duration, laps: &Laps) {
-        self.standing.say(|told| {
-            told.seconds.clone_from(laps.seconds());
-            told.seconds.insert("data".into(), waited.as_secs_f64());
-        });
+    /// Where the time of its last step went.
+    pub fn took(&self, laps: &Laps) {
+        let seconds = laps.seconds().iter().map(|(phase, seconds)| (phase.name().into(), *seconds)).collect();
+        self.standing.say(|told| told.seconds = seconds);
+    }
+
+    /// To say what has become of a request for a profile: nothing, or why there is none.
+    pub(crate) fn profiling(&self) -> impl Fn(u64, String) + Send + 'static {
+        let standing = self.standing.clone();
+        move |request, fault| {
+            standing.say(|told| (told.profiled, told.profile_fault) = (request, fault));
+        }
     }
 
     /// What the heartbeats say, for others to read.
@@ -214,6 +220,14 @@ impl Session {
         let asked = orders.checkpoint_request > self.served;
         let at_stop = orders.stop.is_some_and(|stop| stop.checkpoint);
         Ok(Wishes { checkpoint: asked || at_stop, stop: orders.stop.is_some(), regroup: orders.regroup })
+    }
+
+    /// What operators have set by now.
+    pub fn heeded(&self) -> Heeded {
+        let orders = self.orders.borrow();
+        let v1::Settings { learning_rate_scale, checkpoint_every, .. } = orders.settings;
+        let profile = orders.profile.map(|asked| (asked.request, asked.steps)).unwrap_or_default();
+        Heeded { learning_rate_scale, checkpoint_every, profile }
     }
 
     /// The newest request for a checkpoint, which the one that is begun now answers.

@@ -8,7 +8,7 @@ mod travel;
 use crate::batch::{Draws, LocalBatch};
 use crate::error::Result;
 use crate::fingerprint;
-use crate::laps::Laps;
+use crate::laps::{Laps, Phase};
 use crate::masking::Special;
 use crate::models::albef::{Albef, Encoders};
 use crate::objective::itc::{self, Features, Setting};
@@ -106,7 +106,7 @@ impl Trainer {
     /// # Errors
     /// A lost peer, or an anomaly that stops the run: the state is then what it was.
     pub fn step(&mut self, batch: &LocalBatch, ballot: &Ballot) -> Result<Outcome> {
-        self.laps.start();
+        self.laps.enter(Phase::Encode);
         let draws = self.draws(batch);
         self.step_with(batch, &draws, ballot)
     }
@@ -119,7 +119,7 @@ impl Trainer {
         let (staged, votes) = self.stage(batch, draws, ballot)?;
         let outcome = commit(&self.config, self.steps_per_epoch, &mut self.state, &staged, &votes)?;
         self.votes = votes;
-        self.laps.mark("update");
+        self.laps.end();
         Ok(outcome)
     }
 
@@ -138,13 +138,13 @@ impl Trainer {
     ) -> Result<(Staged, Votes)> {
         self.staged = None;
         let losses = if self.whole { self.learn(batch, draws)? } else { self.accumulate(batch, draws)? };
-        self.laps.mark("learn");
+        self.laps.enter(Phase::Vote);
         let gradients: Vec<Tensor> = self.state.student.tensors().iter().map(Tensor::grad).collect();
         let norm = c10d::optim::global_norm(&gradients)?;
         let sums = Sums { losses: losses.sums, rows: losses.rows, norm };
         let staged = Staged { batch: losses.batch };
         let cast = ballot.cast(&sums, self.config.data.lanes, &mut self.group);
-        self.laps.mark("vote");
+        self.laps.enter(Phase::Update);
         match cast {
             Ok(votes) => Ok((staged, votes)),
             Err(error) => {
@@ -167,9 +167,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Where the time of the last step went.
-    pub fn laps(&self) -> &Laps {
-        &self.laps
+    /// Where the time of the step goes.
+    pub fn laps(&mut self) -> &mut Laps {
+        &mut self.laps
     }
 
     /// The votes of the last commit.
@@ -203,12 +203,15 @@ impl Trainer {
         let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
         let teacher = tch::no_grad(|| self.teach(&inputs))?;
         let student = self.encode(&inputs)?;
-        self.laps.mark("encode");
+        self.laps.enter(Phase::Gather);
         let global = self.gather(batch, &teacher.features)?;
+        self.laps.enter(Phase::Learn);
         let itc = self.contrast(batch, &student.features, &teacher.features, &global);
 
         let negatives = self.choose(batch, &student.features, &teacher.features, &global, &draws.negatives);
+        self.laps.enter(Phase::Gather);
         let fetched = self.fetch(batch, &student.image, &student.text, &global, &negatives)?;
+        self.laps.enter(Phase::Learn);
         let own = self.sight(&student.image)?;
         let (text, lengths) = fetched.texts(&student.text, &inputs.lengths);
         let sight = match &fetched.image {

@@ -4,6 +4,7 @@
 use crate::args::Train;
 use crate::batch::LocalBatch;
 use crate::error::{Error, Result};
+use crate::laps::Phase;
 use crate::ledger::Ledger;
 use crate::metrics::{Tally, Unreported, substitutions};
 use crate::scrape;
@@ -110,6 +111,8 @@ fn take(
     let mut turn =
         Turn { session, warm, seat, trainer, loader, ledger, unreported, tally, sent: GlobalStep(0) };
     let end = turn.begin(applied).and_then(|()| turn.train());
+    let Warm { profiling, output, .. } = &mut *turn.warm;
+    profiling.end(seat, turn.session, output);
     let rolls_back = matches!(end, Ok(End::RollBack));
     let (trainer, ledger) = (turn.trainer, turn.ledger);
     let (state, staged, votes) = trainer.release();
@@ -147,7 +150,7 @@ impl Turn<'_> {
             self.warm.outbox.steps(steps, Vec::new())?;
             self.send_segments()?;
         }
-        if overdue(&self.warm.config, self.seat.resume, self.step()) {
+        if overdue(&self.warm.config, self.seat.checkpoint_every, self.seat.resume, self.step()) {
             self.keep(true, self.step().0 == self.warm.config.optimizer.steps)?;
         }
         Ok(())
@@ -158,7 +161,9 @@ impl Turn<'_> {
         let mut end = End::Done;
         while self.step().0 < steps {
             let start = Instant::now();
+            self.trainer.laps().start(Phase::Data);
             let batch = self.loader.next_batch()?;
+            self.trainer.laps().end();
             let waited = start.elapsed();
             let ballot = self.seat.ballot(self.session, self.warm, &batch)?;
             let replaced = substitutions(&batch);
@@ -166,13 +171,15 @@ impl Turn<'_> {
             self.ledger.enter(self.seat.generation, &outcome, self.trainer.votes());
             self.tally.add(start.elapsed(), waited);
             self.session.enter(v1::Phase::Training, outcome.step);
-            self.session.took(waited, self.trainer.laps());
+            self.session.took(self.trainer.laps());
             self.report(&outcome, replaced)?;
             if outcome.rolls_back(&self.warm.config) {
                 return Ok(End::RollBack);
             }
             self.trainer.compare()?;
             self.boundary(&outcome)?;
+            let Warm { profiling, device, output, .. } = &mut *self.warm;
+            profiling.boundary(&outcome, *device, self.seat, self.session, output);
             match outcome.wishes {
                 wishes if wishes.stop => {
                     end = End::Stopped;
@@ -196,7 +203,7 @@ impl Turn<'_> {
     /// Keeps a checkpoint where one is due, or asked for.
     fn boundary(&mut self, outcome: &Outcome) -> Result<()> {
         let config = &self.warm.config;
-        let (step, every) = (outcome.step.0, config.checkpoint.every);
+        let (step, every) = (outcome.step.0, outcome.verdict.heeded.checkpoint_every);
         let asked = outcome.wishes.checkpoint;
         let last = step == config.optimizer.steps || (asked && outcome.wishes.stop);
         if last || asked || (every > 0 && step.is_multiple_of(every)) {
@@ -267,8 +274,7 @@ impl Turn<'_> {
 }
 
 /// Whether a checkpoint that was due up to `step` is not committed.
-fn overdue(config: &RunConfig, committed: GlobalStep, step: GlobalStep) -> bool {
-    let every = config.checkpoint.every;
+fn overdue(config: &RunConfig, every: u64, committed: GlobalStep, step: GlobalStep) -> bool {
     let last = step.0 == config.optimizer.steps && committed < step;
     last || every > 0 && step.0 / every > committed.0 / every
 }
@@ -294,8 +300,8 @@ mod tests {
     #[test]
     fn a_checkpoint_that_ended_with_a_generation_is_made_up_for() {
         let mut config = RunConfig::default();
-        (config.checkpoint.every, config.optimizer.steps) = (10, 35);
-        let overdue = |committed, step| overdue(&config, GlobalStep(committed), GlobalStep(step));
+        config.optimizer.steps = 35;
+        let overdue = |committed, step| overdue(&config, 10, GlobalStep(committed), GlobalStep(step));
         assert!(!overdue(0, 9) && overdue(0, 10) && overdue(0, 19) && !overdue(10, 19) && overdue(10, 20));
         assert!(!overdue(13, 19) && overdue(30, 35) && !overdue(35, 35));
     }

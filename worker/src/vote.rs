@@ -28,6 +28,17 @@ pub struct Safe {
     pub ledger: GlobalStep,
 }
 
+/// What operators have set, by what rank 0 has heard: all ranks heed it from the same step on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heeded {
+    /// Factor of the learning rate, of this step already.
+    pub learning_rate_scale: f64,
+    /// Steps between checkpoints; 0: none but the last.
+    pub checkpoint_every: u64,
+    /// A request for a profile, by its number, and its steps; 0: none.
+    pub profile: (u64, u32),
+}
+
 /// What a rank brings beside its losses.
 #[derive(Clone, Debug, Default)]
 pub struct Ballot {
@@ -35,6 +46,8 @@ pub struct Ballot {
     pub wishes: Wishes,
     /// Of rank 0.
     pub safe: Safe,
+    /// Of rank 0.
+    pub heeded: Heeded,
     /// What stood in this rank's slots.
     pub record: Record,
     /// The first of this rank's lanes.
@@ -53,7 +66,9 @@ pub struct Sums {
 }
 
 /// Numbers before those of the lanes.
-const HEAD: usize = 12;
+const HEAD: usize = 16;
+/// Of one, in the factor of the learning rate on the wire.
+const MILLION: f64 = 1e6;
 /// Numbers of a substitution on the wire.
 const STAND_IN: usize = 4;
 
@@ -82,6 +97,8 @@ pub struct Verdict {
     pub wishes: Wishes,
     /// As rank 0 says.
     pub safe: Safe,
+    /// As rank 0 says.
+    pub heeded: Heeded,
     /// Of every lane, the ledger's digest of what stood in its slots.
     pub digests: Vec<u64>,
 }
@@ -93,7 +110,7 @@ impl Ballot {
     /// # Errors
     /// Those of the group.
     pub fn cast(&self, sums: &Sums, lanes: u32, group: &mut Group) -> Result<Votes> {
-        let Self { wishes, safe, record, first_lane } = self;
+        let Self { wishes, safe, heeded, record, first_lane } = self;
         let device = sums.losses.each_ref().map(|loss| loss.to_kind(Kind::Double));
         let [pairs, matched, masked] = sums.rows;
         let mut host = vec![0.0; HEAD - device.len() + 2 * lanes as usize];
@@ -107,6 +124,11 @@ impl Ballot {
             record.stand_ins.len() as f64,
             safe.reported.0 as f64,
             safe.ledger.0 as f64,
+            // Millionths more or less than one: whole numbers, and 0 from all others.
+            ((heeded.learning_rate_scale - 1.0) * MILLION).round(),
+            heeded.checkpoint_every as f64,
+            heeded.profile.0 as f64,
+            heeded.profile.1.into(),
         ];
         host[..head.len()].copy_from_slice(&head);
         let own = head.len() + 2 * *first_lane as usize;
@@ -123,6 +145,12 @@ impl Ballot {
         let replaced = numbers.get(1 + HEAD - 3).is_some_and(|count| *count > 0.0);
         let stand_ins = if replaced { share(&record.stand_ins, group)? } else { Vec::new() };
         Ok(Votes { numbers, stand_ins })
+    }
+}
+
+impl Default for Heeded {
+    fn default() -> Self {
+        Self { learning_rate_scale: 1.0, checkpoint_every: 0, profile: (0, 0) }
     }
 }
 
@@ -149,6 +177,7 @@ impl Votes {
         let at = |index: usize| self.numbers.get(index).copied().unwrap_or(f64::NAN);
         let [norm, itc, itm, mlm, pairs, matched, masked] = std::array::from_fn(at);
         let [checkpoint, stop, regroup, _, reported, ledger] = std::array::from_fn(|index| at(7 + index));
+        let [scale, every, request, steps] = std::array::from_fn(|index| at(13 + index));
         let not_finite = match () {
             () if !(itc + itm + mlm).is_finite() => Some("loss"),
             () if !norm.is_finite() => Some("gradient"),
@@ -164,6 +193,11 @@ impl Votes {
             norm,
             wishes: Wishes { checkpoint: checkpoint > 0.0, stop: stop > 0.0, regroup: regroup > 0.0 },
             safe: Safe { reported: GlobalStep(reported as u64), ledger: GlobalStep(ledger as u64) },
+            heeded: Heeded {
+                learning_rate_scale: (MILLION + scale) / MILLION,
+                checkpoint_every: every as u64,
+                profile: (request as u64, steps as u32),
+            },
             digests: lanes.as_chunks().0.iter().map(digest).collect(),
         }
     }
@@ -188,22 +222,26 @@ mod tests {
     use super::*;
     use crate::toy;
 
-    fn verdict(numbers: [f64; 13]) -> Verdict {
+    fn verdict(numbers: [f64; 17]) -> Verdict {
         Votes::counted(numbers.to_vec()).verdict()
     }
 
     #[test]
     fn sums_become_means_and_one_wish_is_enough() {
-        let verdict = verdict([2.5, 8.0, 12.0, 6.0, 4.0, 12.0, 3.0, 0.0, 1.0, 2.0, 0.0, 7.0, 6.0]);
+        let verdict = verdict([
+            2.5, 8.0, 12.0, 6.0, 4.0, 12.0, 3.0, 0.0, 1.0, 2.0, 0.0, 7.0, 6.0, -900_000.0, 40.0, 3.0, 5.0,
+        ]);
         assert_eq!((verdict.itc, verdict.itm, verdict.mlm, verdict.norm), (2.0, 1.0, 2.0, 2.5));
         assert_eq!(verdict.wishes, Wishes { checkpoint: false, stop: true, regroup: true });
         assert_eq!(verdict.safe, Safe { reported: GlobalStep(7), ledger: GlobalStep(6) });
-        assert_eq!(verdict.not_finite, None);
+        let heeded = Heeded { learning_rate_scale: 0.1, checkpoint_every: 40, profile: (3, 5) };
+        assert_eq!((verdict.heeded, verdict.not_finite), (heeded, None));
     }
 
     #[test]
     fn what_is_not_finite_is_named() {
-        let mut numbers = [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let mut numbers = [0.0; 17];
+        (numbers[1], numbers[4], numbers[5], numbers[6]) = (1.0, 1.0, 1.0, 1.0);
         numbers[0] = f64::INFINITY;
         assert_eq!(verdict(numbers).not_finite, Some("gradient"));
         numbers[1] = f64::NAN;
@@ -212,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_batch_without_masked_tokens_has_no_word_loss() {
-        let mut numbers = [1.0; 13];
+        let mut numbers = [1.0; 17];
         (numbers[3], numbers[6]) = (0.0, 0.0);
         assert_eq!(verdict(numbers).mlm, 0.0);
     }
@@ -225,7 +263,9 @@ mod tests {
         let ballots = given.map(|(first, count, stand_ins)| {
             let own = digests[first..first + count].to_vec();
             let record = Record { digests: own, stand_ins };
-            Ballot { record, first_lane: first as u32, ..Ballot::default() }
+            let learning_rate_scale = if first == 0 { 1.3 } else { 1.0 };
+            let heeded = Heeded { learning_rate_scale, ..Heeded::default() };
+            Ballot { record, first_lane: first as u32, heeded, ..Ballot::default() }
         });
         let all = toy::ranks(ballots.to_vec(), |mut group, ballot| {
             let one = || Tensor::from(1.0);
@@ -234,6 +274,7 @@ mod tests {
         });
         for votes in &all {
             assert_eq!(votes.verdict().digests, digests);
+            assert_eq!(votes.verdict().heeded.learning_rate_scale, 1.3);
             assert_eq!(votes.stand_ins, [stand_in(8), stand_in(9)]);
             assert_eq!(Votes::counted(votes.numbers().to_vec()).verdict(), votes.verdict());
         }

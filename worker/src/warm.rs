@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::masking::Special;
 use crate::pretrained::Start;
+use crate::profiling::Profiling;
 use crate::report::Outbox;
 use crate::session::Session;
 use crate::settle::{Begin, Holding};
@@ -32,6 +33,7 @@ pub(crate) struct Warm {
     pub(crate) special: Special,
     pub(crate) steps_per_epoch: f64,
     pub(crate) outbox: Outbox,
+    pub(crate) profiling: Profiling,
 }
 
 impl Warm {
@@ -68,6 +70,7 @@ impl Warm {
             special,
             steps_per_epoch,
             outbox,
+            profiling: Profiling::default(),
         };
         Ok((warm, holding))
     }

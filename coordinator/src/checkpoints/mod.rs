@@ -136,6 +136,25 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Whether the checkpoint of a step is committed, and its manifest can be read.
+    ///
+    /// # Errors
+    /// A store that refuses; what is committed and can't be read.
+    pub async fn has(&self, step: GlobalStep) -> Result<bool, CheckpointError> {
+        Ok(committed::manifest(&self.folder.step(step)).await?.is_some())
+    }
+
+    /// Removes those after a step, the newest first: wherever that is broken off, the run can go on from what is left.
+    ///
+    /// # Errors
+    /// A store that refuses.
+    pub async fn remove_after(&self, step: GlobalStep) -> Result<(), CheckpointError> {
+        for found in retention::list(&self.folder).await?.iter().rev().filter(|found| found.step > step) {
+            retention::remove(&self.folder, found.step).await?;
+        }
+        Ok(())
+    }
+
     /// Those in a run's `output`. Old ones go as `spec` says; the ledger stays whole.
     pub fn new(output: &Folder, identity: Identity, spec: &CheckpointSection) -> Self {
         let (folder, ledger) = (output.below(FOLDER), output.below(ledger::FOLDER));

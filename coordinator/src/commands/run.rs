@@ -28,7 +28,6 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tracing_subscriber::EnvFilter;
 
 /// How long workers may take to go once the run is over.
 const GRACE: Duration = Duration::from_secs(20);
@@ -62,9 +61,7 @@ pub(super) async fn coordinator(arguments: &Coordinator, out: &mut impl Write) -
         Start::Done(config) => return done(&config, out),
         Start::Ready(launch) => *launch,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
+    telemetry::start(stderr, stderr().is_terminal());
     let workers = launch.config.run.workers;
     eprintln!(
         "run {}: start {workers} times: tandem-worker --coordinator {}",
@@ -96,9 +93,7 @@ fn log_to(logs: &Path) -> Result<()> {
         OpenOptions::new().create(true).append(true).open(&path)
     };
     let file = open().map_err(|source| Error::Write { path: path.clone(), source })?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
-    log.with_writer(Mutex::new(file)).init();
+    telemetry::start(Mutex::new(file), false);
     Ok(())
 }
 
@@ -110,8 +105,10 @@ async fn conduct(
     out: &mut impl Write,
 ) -> Result<()> {
     let begin = Instant::now();
-    let Launch { config, folder, lead: Lead { control, journal, resume, .. }, beside, listener, url } =
+    let Launch { config, folder, lead: Lead { control, journal, resume, notes, .. }, beside, listener, url } =
         launch;
+    telemetry::show(&control.look(|membership| membership.settings().log.clone()));
+    notes.iter().for_each(|note| tracing::info!("{note}"));
     let (stop, stopped) = oneshot::channel::<()>();
     let served = control.clone();
     let mut server = tokio::spawn(async move {

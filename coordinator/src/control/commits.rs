@@ -3,7 +3,7 @@
 
 use super::{Control, ReportError, lock};
 use crate::{
-    checkpoints::{CheckpointError, Prepared, Report},
+    checkpoints::{CheckpointError, Checkpoints, Prepared, Report},
     membership::MemberId,
 };
 use proto::{Exit, Generation, GlobalStep, Rank};
@@ -93,6 +93,11 @@ impl Control {
             tracing::info!("checkpoint of step {step} is committed");
         }
         Ok(())
+    }
+
+    /// The checkpoints.
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.checkpoints
     }
 
     /// Removes checkpoints that are not to be kept. That it can't is told, and no more.

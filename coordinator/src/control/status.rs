@@ -43,6 +43,9 @@ impl Control {
             substitutions: now.substitutions as u64,
             step_seconds: now.step_seconds,
             state_seconds: clock.in_state(elapsed).as_secs_f64(),
+            settings: Some(self.look(|membership| membership.settings().to_wire())),
+            profile: self.profiled(),
+            rolling_back: self.look(Membership::is_rolling_back),
             data_wait_seconds: now.step_seconds * now.data_wait,
         }
     }

@@ -1,5 +1,6 @@
 //! What a run's journal says: the decisions, and what they add up to. Pure: nothing here reads a store.
 
+use crate::settings::Settings;
 use proto::{Exit, Generation, GlobalStep, Rank};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +121,8 @@ pub enum Event {
     Resumed,
     /// Another number of workers takes part.
     Scaled(Scale),
+    /// Knobs are turned.
+    Set(Settings),
     /// The run is to stop at its next step boundary.
     Stopping {
         /// With a checkpoint.
@@ -151,6 +154,9 @@ pub struct Past {
     pub paused: Option<String>,
     /// The number of workers that an operator has asked for.
     pub scale: Option<Scale>,
+    /// The knobs that operators have turned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// The newest request of an operator.
     pub asked: Option<String>,
     /// The run is over, and nobody has opened it since.
@@ -190,7 +196,9 @@ impl Past {
             Event::Opened(by) => {
                 next.epoch += 1;
                 // Another configuration says anew how many workers there are.
-                next.scale = self.scale.filter(|_| by.config == self.by.config);
+                let same = by.config == self.by.config;
+                next.scale = self.scale.filter(|_| same);
+                next.settings.take_if(|_| !same);
                 next.by = by.clone();
                 // What stopped or ended it is over as well; who takes over a run that goes on has to know it all.
                 if next.ended.take().is_some() {
@@ -218,6 +226,11 @@ impl Past {
                 let request = self.committed.map_or(0, |old| old.request);
                 next.committed =
                     newest.map(|newest| Committed { request: newest.request.max(request), ..newest });
+                // While the run goes on, it takes the number of a generation for itself: what was settled before does not count.
+                if let Some(by) = newest.map(|newest| newest.generation).filter(|by| *by > self.generation) {
+                    next.generation = by;
+                    next.seats.clear();
+                }
             }
             Event::Drained { member } => {
                 if !next.drained.contains(member) {
@@ -228,6 +241,7 @@ impl Past {
             Event::Paused { by } => next.paused = Some(by.clone()),
             Event::Resumed => next.paused = None,
             Event::Scaled(scale) => next.scale = Some(*scale),
+            Event::Set(settings) => next.settings = Some(settings.clone()),
             Event::Stopping { checkpoint } => next.stopping = Some(*checkpoint),
             Event::Ended(end) => {
                 next.ended = Some(end.clone());

@@ -71,6 +71,7 @@ impl Told {
             Event::Paused { .. } => "paused",
             Event::Resumed => "resumed",
             Event::Scaled(_) => "scaled",
+            Event::Set(_) => "set",
             Event::Stopping { .. } => "stopping",
             Event::Ended(_) => "ended",
         }
@@ -101,6 +102,7 @@ impl Told {
                 "{} workers, at least {} and at most {}",
                 scale.workers, scale.min_workers, scale.max_workers
             ),
+            Event::Set(settings) => settings.to_string(),
             Event::Stopping { checkpoint } => {
                 let how = if *checkpoint { "with" } else { "without" };
                 format!("the run stops at its next step boundary, {how} a checkpoint")

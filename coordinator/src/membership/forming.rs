@@ -1,6 +1,6 @@
 //! How generations end and begin: everything that follows by itself from who is here.
 
-use super::{Layout, Member, MemberId, Membership, Proposal, Seat, Stage, Stream};
+use super::{Begun, Layout, Member, MemberId, Membership, Proposal, Seat, Stage, Stream};
 use proto::{Generation, GlobalStep, v1};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,7 +26,7 @@ impl Membership {
             self.deadline = Some(now + self.spec.grace);
         }
         let idle = self.stage == Stage::Idle && self.proposal.is_none();
-        if idle && !self.conclude_idle() && !self.is_held_back() {
+        if idle && !self.conclude_idle() && !self.is_held_back() && self.rollback.is_none() {
             self.propose(now);
         }
     }
@@ -114,7 +114,7 @@ impl Membership {
 
     /// Asks for a checkpoint if one that was due may have died with its generation or its coordinator.
     fn ask_again(&mut self) {
-        let due = |step: GlobalStep| step.0.checked_div(self.spec.every).unwrap_or(0);
+        let due = |step: GlobalStep| step.0.checked_div(self.spec.settings.checkpoint_every).unwrap_or(0);
         if due(self.step()) > due(self.committed) {
             self.ask_for_checkpoint();
         }
@@ -198,7 +198,11 @@ impl Membership {
         if self.verdict.is_some() {
             return false;
         }
-        self.begun = ((self.committed_by, self.committed), self.answered);
+        self.begun = Begun {
+            committed: (self.committed_by, self.committed),
+            answered: self.answered,
+            every: self.spec.settings.checkpoint_every,
+        };
         self.applied = step;
         self.layout = Layout::of(&seats, self.spec.lanes);
         (self.generation, self.seats, self.stage) = (generation, seats, Stage::Together);
@@ -232,7 +236,7 @@ impl Membership {
         if self.stage != Stage::Together || self.stop.is_some() || self.seats.iter().any(finishing) {
             return false;
         }
-        if self.paused.is_some() {
+        if self.paused.is_some() || self.rollback.is_some() {
             return true;
         }
         let next =

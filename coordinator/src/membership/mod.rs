@@ -42,6 +42,17 @@ enum Stage {
     Parting { broken: bool },
 }
 
+/// With what a generation begins: the same for all its members, whatever is decided meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Begun {
+    /// The newest checkpoint.
+    committed: (Generation, GlobalStep),
+    /// The newest request for one that was answered.
+    answered: u64,
+    /// Steps between them.
+    every: u64,
+}
+
 /// The members, their generation, and what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
@@ -59,8 +70,8 @@ pub struct Membership {
     finished: BTreeSet<MemberId>,
     /// The newest step that they have applied.
     applied: GlobalStep,
-    /// The checkpoint and the answered request with which it began.
-    begun: ((Generation, GlobalStep), u64),
+    /// With what it began.
+    begun: Begun,
     /// Why it ended.
     why: Vec<String>,
     /// When a run that had workers goes on with fewer; none before its first generation.
@@ -75,6 +86,10 @@ pub struct Membership {
     asked: bool,
     /// Who asked that no generation begins.
     paused: Option<String>,
+    /// The checkpoint that the run is to go back to.
+    rollback: Option<GlobalStep>,
+    /// The newest request for a profile.
+    profile: Option<v1::Profile>,
     /// Who was sent away, and how; the newest.
     kicked: BTreeMap<MemberId, String>,
     /// Consequences are drawn later.
@@ -101,11 +116,15 @@ impl Membership {
             generation: past.generation,
             stage: if past.seats.is_empty() { Stage::Idle } else { Stage::Adopted },
             layout: Layout::of(&past.seats, spec.lanes),
-            spec,
             seats: past.seats,
             finished: BTreeSet::new(),
             applied: past.committed,
-            begun: ((past.committed_by, past.committed), past.answered),
+            begun: Begun {
+                committed: (past.committed_by, past.committed),
+                answered: past.answered,
+                every: spec.settings.checkpoint_every,
+            },
+            spec,
             why: Vec::new(),
             deadline: None,
             proposal: None,
@@ -116,6 +135,8 @@ impl Membership {
             stop: past.stop.map(|checkpoint| v1::Stop { checkpoint }),
             asked: false,
             paused: past.paused,
+            rollback: None,
+            profile: None,
             kicked: BTreeMap::new(),
             puts_off: false,
             stirred: false,

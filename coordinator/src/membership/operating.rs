@@ -1,11 +1,14 @@
 //! What operators ask of a run.
 
 use super::{MemberId, Membership, Refusal, Scale, Stage};
-use proto::{Generation, Rank, WorldSize, v1};
+use crate::settings::{Settings, Turn};
+use proto::{Generation, GlobalStep, Rank, WorldSize, v1};
 use std::time::Duration;
 
 /// Workers that were sent away and are remembered.
 const REMEMBERED: usize = 1024;
+/// Steps of the longest profile.
+const MOST_PROFILED: u32 = 100;
 
 impl Membership {
     /// Asks for a checkpoint at the next step boundary; returns the request's number.
@@ -22,6 +25,7 @@ impl Membership {
     }
 
     /// Asks for the end at the next step boundary; says whether that is news. Two requests make one that writes a checkpoint if either did.
+    /// A rollback that was asked for and has not begun is withdrawn.
     ///
     /// # Errors
     /// [`Refusal::NotExpected`] and [`Refusal::Over`].
@@ -29,6 +33,9 @@ impl Membership {
         self.check_operator(expected)?;
         let before = self.stop.replace(v1::Stop { checkpoint });
         self.asked = true;
+        if self.rolls_back().is_none() {
+            self.rollback = None;
+        }
         if before.is_some_and(|before| before.checkpoint) {
             self.stop = before;
         }
@@ -93,6 +100,93 @@ impl Membership {
         (self.spec.wanted, self.spec.least, self.spec.most) = (scale.wanted, scale.least, scale.most);
         self.proceed(now);
         Ok(scale)
+    }
+
+    /// Turns knobs; all ranks heed them from the same step on. Gives all of them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotExpected`] and [`Refusal::Over`]; [`Refusal::Invalid`].
+    pub fn set(&mut self, expected: Generation, turn: &Turn) -> Result<Settings, Refusal> {
+        self.check_operator(expected)?;
+        self.spec.settings = self.spec.settings.turned(turn).map_err(Refusal::Invalid)?;
+        Ok(self.spec.settings.clone())
+    }
+
+    /// The knobs that may be turned.
+    pub fn settings(&self) -> &Settings {
+        &self.spec.settings
+    }
+
+    /// Asks for a trace of the next steps; returns the request's number.
+    ///
+    /// # Errors
+    /// [`Refusal::NotExpected`], [`Refusal::Over`] and [`Refusal::Invalid`]; [`Refusal::Impossible`] while the run is paused.
+    pub fn request_profile(&mut self, expected: Generation, steps: u32) -> Result<u64, Refusal> {
+        self.check_operator(expected)?;
+        if !(1..=MOST_PROFILED).contains(&steps) {
+            return Err(Refusal::Invalid(format!(
+                "steps is {steps}: give a number from 1 to {MOST_PROFILED}"
+            )));
+        }
+        if self.is_held_back() {
+            return Err(Refusal::Impossible("the run is paused, and nobody trains: resume it first".into()));
+        }
+        // Numbers grow, also over coordinators.
+        let last = self.profile.map_or(self.epoch.saturating_sub(1) << 32, |last| last.request);
+        self.profile = Some(v1::Profile { request: last + 1, steps });
+        Ok(last + 1)
+    }
+
+    /// All have done with the request of that number: who comes later has no part in it.
+    pub fn profiled(&mut self, request: u64) {
+        if let Some(asked) = &mut self.profile
+            && asked.request == request
+        {
+            asked.steps = 0;
+        }
+    }
+
+    /// The request for a profile that is open.
+    pub fn profile(&self) -> Option<v1::Profile> {
+        self.profile.filter(|asked| asked.steps > 0)
+    }
+
+    /// Ends the generation at its next step boundary; the next one begins with the checkpoint of `step`, which is there.
+    ///
+    /// # Errors
+    /// [`Refusal::NotExpected`] and [`Refusal::Over`]; [`Refusal::Impossible`] for a run that is stopping.
+    pub fn roll_back(
+        &mut self,
+        expected: Generation,
+        step: GlobalStep,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        self.check_operator(expected)?;
+        if self.stop.is_some() {
+            return Err(Refusal::Impossible("the run stops at its next step boundary".into()));
+        }
+        self.rollback = Some(step);
+        self.proceed(now);
+        Ok(())
+    }
+
+    /// Whether the run is to go back to an older checkpoint, and has not yet.
+    pub fn is_rolling_back(&self) -> bool {
+        self.rollback.is_some()
+    }
+
+    /// The checkpoint that the run is to go back to now that no generation goes on, and the number that this takes.
+    pub fn rolls_back(&self) -> Option<(GlobalStep, Generation)> {
+        let idle = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
+        Some((self.rollback.filter(|_| idle)?, self.generation.next()))
+    }
+
+    /// The journal has it, and the later checkpoints are gone: what is held of later steps, or of earlier generations, counts no more.
+    pub fn rolled_back(&mut self, step: GlobalStep, by: Generation, now: Duration) {
+        self.rollback.take_if(|wanted| *wanted == step);
+        (self.generation, self.committed_by) = (by, by);
+        (self.committed, self.applied) = (step, step);
+        self.proceed(now);
     }
 
     /// Leaves a worker out of the next generation, which begins at the next step boundary.

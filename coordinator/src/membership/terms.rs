@@ -1,6 +1,7 @@
 //! What goes into a membership's decisions, and what comes out of them.
 
 use super::MemberId;
+use crate::settings::Settings;
 use proto::{Exit, Generation, GlobalStep, WorldSize, v1};
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ pub struct Spec {
     pub lost_after: Duration,
     /// The run's last step.
     pub steps: GlobalStep,
-    /// Steps between checkpoints; 0 for none.
-    pub every: u64,
+    /// What operators may turn while it goes on.
+    pub settings: Settings,
     /// Fingerprint of the dataset's manifest, hex.
     pub fingerprint: String,
 }
@@ -182,6 +183,9 @@ pub enum Refusal {
     /// What an operator asks for can't be, as the run is.
     #[error("{0}")]
     Impossible(String),
+    /// An operator gives a value that can't be.
+    #[error("{0}")]
+    Invalid(String),
     /// The run is over.
     #[error("the run is over: {0}")]
     Over(String),

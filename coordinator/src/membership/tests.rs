@@ -8,6 +8,7 @@ mod properties;
 mod regrouping;
 
 use super::*;
+use crate::settings::Settings;
 use v1::{Phase, directive::Kind};
 
 const STEPS: GlobalStep = GlobalStep(10);
@@ -27,7 +28,7 @@ fn spec(wanted: u32) -> Spec {
         grace: Duration::ZERO,
         lost_after: Duration::from_secs(20),
         steps: STEPS,
-        every: 4,
+        settings: Settings { checkpoint_every: 4, ..Settings::default() },
         fingerprint: "f00d".into(),
     }
 }

@@ -49,7 +49,9 @@ impl Membership {
             checkpoint_request: self.request,
             stop: self.stop,
             regroup: seat.is_some() && bulletin.regroup,
-            serial: 0,
+            settings: Some(self.spec.settings.to_wire()),
+            profile: self.profile(),
+            ..v1::Directive::default()
         })
     }
 
@@ -67,14 +69,15 @@ impl Membership {
             generation: self.generation.0,
             rank: rank.0,
             world_size: self.world().0,
-            resume_step: self.begun.0.1.0,
-            resume_generation: self.begun.0.0.0,
+            resume_step: self.begun.committed.1.0,
+            resume_generation: self.begun.committed.0.0,
             manifest_fingerprint: self.spec.fingerprint.clone(),
             local_world_size,
             local_rank,
             ranks,
             lanes,
-            checkpoint_request: self.begun.1,
+            checkpoint_request: self.begun.answered,
+            checkpoint_every: self.begun.every,
         }
     }
 
@@ -136,7 +139,10 @@ impl Membership {
                 let by = self.paused().unwrap_or_default();
                 format!("pausing at the next step boundary, as {by} asked; {course}")
             }
-            None => course,
+            None => match self.rollback.filter(|_| self.stage != Stage::Idle) {
+                Some(step) => format!("going back to step {step} at the next step boundary; {course}"),
+                None => course,
+            },
             Some(stop) => {
                 let how = if stop.checkpoint { "with a checkpoint " } else { "" };
                 format!("stopping {how}at the next step boundary, as asked; {course}")
@@ -149,6 +155,10 @@ impl Membership {
         match self.stage {
             Stage::Idle if self.proposal.is_some() => {
                 format!("generation {} begins when the journal has it", generation.next())
+            }
+            Stage::Idle if self.rollback.is_some() => {
+                let step = self.rollback.unwrap_or_default();
+                format!("going back to the checkpoint of step {step}; later ones are removed")
             }
             Stage::Idle if self.is_held_back() => {
                 let (by, held) = (self.paused().unwrap_or_default(), self.candidates().len() as u32);

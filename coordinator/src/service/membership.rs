@@ -84,6 +84,14 @@ impl Membership for Service {
         if !request.seconds.is_empty() {
             self.control.took(beat.member, request.seconds);
         }
+        self.control.take_lines(beat.member, request.lines, request.newest_line);
+        if request.profiled > 0 {
+            self.control.take_profile(
+                beat.member,
+                request.profiled,
+                &one_line(&request.profile_fault, LONGEST_REASON),
+            );
+        }
         self.control.heartbeat(beat).map(Response::new).map_err(refused)
     }
 

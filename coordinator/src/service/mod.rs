@@ -95,6 +95,7 @@ fn refused(refusal: Refusal) -> Status {
         Refusal::NotExpected { .. } => (Code::FailedPrecondition, "UNEXPECTED_GENERATION"),
         Refusal::Over(_) => (Code::FailedPrecondition, "RUN_IS_OVER"),
         Refusal::Impossible(_) => (Code::FailedPrecondition, "IMPOSSIBLE_NOW"),
+        Refusal::Invalid(_) => (Code::InvalidArgument, "INVALID_VALUE"),
     };
     let values = match &refusal {
         Refusal::Unknown(member) => vec![("member", member.to_string())],
@@ -105,7 +106,7 @@ fn refused(refusal: Refusal) -> Status {
         Refusal::NotExpected { expected, current } => {
             vec![("expected", expected.to_string()), ("current", current.to_string())]
         }
-        Refusal::Over(_) | Refusal::Impossible(_) => Vec::new(),
+        Refusal::Over(_) | Refusal::Impossible(_) | Refusal::Invalid(_) => Vec::new(),
     };
     let values: HashMap<String, String> =
         values.into_iter().map(|(name, value)| (name.to_owned(), one_line(&value, LONGEST_VALUE))).collect();

@@ -5,21 +5,26 @@ use crate::{
     control::Control,
     journal::{Asked, Trail},
     membership::{MemberId, Membership, Refusal, Scale},
+    settings::{Settings, Turn},
 };
 use access::Caller;
 use futures::{StreamExt, stream, stream::BoxStream};
 use proto::{
-    Generation,
+    Generation, GlobalStep,
     v1::{self, operator_server::Operator},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status};
 
 /// Characters of a name that are kept.
 const LONGEST_NAME: usize = 100;
 /// Time between two statuses of a stream.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Characters of turned knobs that are kept.
+const LONGEST_TURN: usize = 300;
+/// How long a worker may take to send its log.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The service.
 pub(super) struct Service {
@@ -31,7 +36,9 @@ pub(super) struct Service {
 #[derive(Clone)]
 enum Answer {
     Done,
-    Checkpoint(u64),
+    /// Of a checkpoint or a profile.
+    Request(u64),
+    Settings(Settings),
     Worker(MemberId),
     Scale(Scale),
 }
@@ -125,9 +132,9 @@ impl Operator for Service {
         let (caller, v1::CheckpointRequest { asked }) = called(request);
         let answer =
             self.once(caller.as_ref(), asked, "checkpoint".into(), |membership, expected, _, _| {
-                membership.request_checkpoint(expected).map(Answer::Checkpoint)
+                membership.request_checkpoint(expected).map(Answer::Request)
             })?;
-        let request = if let Answer::Checkpoint(request) = answer { request } else { 0 };
+        let request = answer.request();
         Ok(Response::new(v1::CheckpointReply { request }))
     }
 
@@ -194,6 +201,78 @@ impl Operator for Service {
         let reply = v1::ScaleReply { workers: wanted.0, min_workers: least.0, max_workers: most.0 };
         Ok(Response::new(reply))
     }
+
+    type LogsStream = BoxStream<'static, Result<v1::LogLine, Status>>;
+
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let v1::LogsRequest { worker, follow } = request.into_inner();
+        let reader = self.control.read_log(&worker).map_err(refused)?;
+        let text = format!("worker {worker} has not been heard for {} s", SILENCE.as_secs());
+        let silent = Status::unavailable(text);
+        let told = stream::unfold(Some((reader, silent)), move |state| async move {
+            let (mut reader, silent) = state?;
+            let next =
+                if follow { Ok(reader.next(true).await) } else { timeout(SILENCE, reader.next(false)).await };
+            match next {
+                Ok(lines) => Some((lines?.into_iter().map(Ok).collect(), Some((reader, silent)))),
+                Err(_) => Some((vec![Err(silent)], None)),
+            }
+        });
+        Ok(Response::new(told.flat_map(stream::iter).boxed()))
+    }
+
+    async fn set(&self, request: Request<v1::SetKnobRequest>) -> Result<Response<v1::SetKnobReply>, Status> {
+        let (caller, v1::SetKnobRequest { asked, learning_rate_scale, checkpoint_every, log }) =
+            called(request);
+        let turn = Turn { learning_rate_scale, checkpoint_every, log };
+        let what = format!("set {}", one_line(&turn.to_string(), LONGEST_TURN));
+        let answer = self.once(caller.as_ref(), asked, what, |membership, expected, _, _| {
+            membership.set(expected, &turn).map(Answer::Settings)
+        })?;
+        let Answer::Settings(settings) = answer else {
+            return Ok(Response::new(v1::SetKnobReply::default()));
+        };
+        telemetry::show(&settings.log);
+        Ok(Response::new(v1::SetKnobReply { settings: Some(settings.to_wire()) }))
+    }
+
+    async fn profile(
+        &self,
+        request: Request<v1::ProfileRequest>,
+    ) -> Result<Response<v1::ProfileReply>, Status> {
+        let (caller, v1::ProfileRequest { asked, steps }) = called(request);
+        let what = format!("profile {steps} steps");
+        let answer = self.once(caller.as_ref(), asked, what, |membership, expected, _, _| {
+            membership.request_profile(expected, steps).map(Answer::Request)
+        })?;
+        Ok(Response::new(v1::ProfileReply { request: answer.request() }))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackRequest>,
+    ) -> Result<Response<v1::RollbackReply>, Status> {
+        let (caller, v1::RollbackRequest { asked, step }) = called(request);
+        let step = GlobalStep(step);
+        let there = self.control.checkpoints().has(step).await;
+        match there {
+            Ok(true) => {}
+            Ok(false) => {
+                let text = format!(
+                    "there is no committed checkpoint of step {step}: `tandem checkpoint list` shows them"
+                );
+                return Err(Status::not_found(text));
+            }
+            Err(error) => return Err(Status::data_loss(error.to_string())),
+        }
+        self.once(
+            caller.as_ref(),
+            asked,
+            format!("roll back to step {step}"),
+            |membership, expected, _, now| membership.roll_back(expected, step, now).map(|()| Answer::Done),
+        )?;
+        Ok(Response::new(v1::RollbackReply {}))
+    }
 }
 
 /// Who makes a request, where that is asked, and the request.
@@ -210,6 +289,10 @@ fn without_ages(status: &v1::StatusReply) -> v1::StatusReply {
 }
 
 impl Answer {
+    fn request(self) -> u64 {
+        if let Self::Request(number) = self { number } else { 0 }
+    }
+
     fn worker(self) -> String {
         if let Self::Worker(id) = self { id.to_string() } else { String::new() }
     }

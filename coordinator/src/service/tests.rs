@@ -10,6 +10,7 @@ use crate::{
     membership::{Membership, Past, Spec, Stream},
     metrics::Recorder,
     record, server,
+    settings::Settings,
 };
 use object_store::local::LocalFileSystem;
 use proto::{
@@ -57,7 +58,7 @@ async fn serve() -> Run {
         grace: Duration::ZERO,
         lost_after: Duration::from_secs(60),
         steps: GlobalStep(10),
-        every: 0,
+        settings: Settings::default(),
         fingerprint: "f00d".into(),
     };
     let (journal, _) = Journal::open(&store, Opening::default()).await.unwrap();

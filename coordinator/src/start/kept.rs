@@ -33,8 +33,12 @@ const KEPT: [&str; 14] = [
 ];
 
 /// A checkpoint is gone on from with the knobs that it was written with, but for those that a person may turn.
-pub(super) fn check_same_run(found: Option<&checkpoint::Manifest>, config: &RunConfig) -> Result<()> {
-    let Some(found) = found else { return Ok(()) };
+/// Returns those, in words.
+pub(super) fn check_same_run(
+    found: Option<&checkpoint::Manifest>,
+    config: &RunConfig,
+) -> Result<Vec<String>> {
+    let Some(found) = found else { return Ok(Vec::new()) };
     let then = config::stored(&found.config, &[])?;
     let other = |key: &'static str, was: String, is: String| {
         Err(Error::OtherRun { key, was, is, output: config.run.output.clone() })
@@ -50,13 +54,14 @@ pub(super) fn check_same_run(found: Option<&checkpoint::Manifest>, config: &RunC
     let kept =
         |key: &str| KEPT.iter().any(|kept| key == *kept || (kept.ends_with('.') && key.starts_with(kept)));
     let (then, now) = (then.knobs(), config.knobs());
+    let mut turned = Vec::new();
     for (knob, (was, is)) in KNOBS.iter().zip(then.into_iter().zip(now)).filter(|(_, (was, is))| was != is) {
         if kept(knob.key) {
             return other(knob.key, was, is);
         }
-        tracing::info!("{} was {was} before, and is {is} from here on", knob.key);
+        turned.push(format!("{} was {was} before, and is {is} from here on", knob.key));
     }
-    Ok(())
+    Ok(turned)
 }
 
 /// The dataset of a run stays what it was at the run's start.

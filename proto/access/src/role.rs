@@ -54,7 +54,7 @@ impl Role {
 pub fn need(path: &str) -> Need {
     match path.trim_start_matches('/').split_once('/') {
         Some(("tandem.v1.Membership" | "tandem.v1.Rendezvous", _)) => Need::Work,
-        Some(("tandem.v1.Operator", "Status" | "Watch" | "Events" | "Quarantine")) => Need::View,
+        Some(("tandem.v1.Operator", "Status" | "Watch" | "Events" | "Quarantine" | "Logs")) => Need::View,
         Some(("tandem.v1.Operator", _)) => Need::Operate,
         Some(("grpc.health.v1.Health", _)) => Need::Any,
         _ => Need::View,

@@ -251,7 +251,7 @@ impl Trial {
         let url = format!("http://{}", self.hosts.coordinator());
         let stop = || -> Outcome<Told> {
             let mut stop = self.hosts.command(Host::Hub, &program("tandem"));
-            let stopped = stop.args(["stop", "--coordinator", &url]).output();
+            let stopped = stop.args(["stop", "--no-wait", "--coordinator", &url]).output();
             stopped.map(Told::from).map_err(|error| Why::new("tandem stop", &error))
         };
         let mut stopped = stop()?;

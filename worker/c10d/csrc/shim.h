@@ -41,6 +41,7 @@ struct StoreHandle;
 struct GroupHandle;
 struct AbortHandle;
 struct ReducerHandle;
+struct Span;
 
 // A store written in Rust. `context` is shared by the threads of libtorch, which may call it at the same time. Each call
 // returns 0, or another number after it has written the text of its error to `sink`.
@@ -98,4 +99,9 @@ int c10d_global_norm(at::Tensor* const* list, size_t count, at::Tensor* out);
 int c10d_scale(at::Tensor* const* list, size_t count, double factor);
 int c10d_autocast_enter(int cuda, int* was_enabled, int* previous_type);
 int c10d_autocast_leave(int cuda, int was_enabled, int previous_type);
+
+int c10d_profile_start(int cuda);
+int c10d_profile_stop(const char* path);
+int c10d_span_open(const char* name, tandem::Span** out);
+void c10d_span_close(tandem::Span* span);
 }

@@ -15,6 +15,8 @@ use tonic::{Response, Status, Streaming};
 
 /// Silence after which the coordinator is looked for elsewhere.
 const ELSEWHERE: Duration = Duration::from_secs(1);
+/// Bytes of log lines that go with a heartbeat.
+const LINES: usize = 512 << 10;
 
 /// What the coordinator wants, by its newest answer.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,10 @@ pub(super) struct Orders {
     pub(super) checkpoint_request: u64,
     pub(super) stop: Option<v1::Stop>,
     pub(super) regroup: bool,
+    /// As operators have set them.
+    pub(super) settings: v1::Settings,
+    /// The newest request for one.
+    pub(super) profile: Option<v1::Profile>,
     /// Why this worker has no part in the run any more.
     pub(super) end: Option<End>,
 }
@@ -128,6 +134,10 @@ pub(super) struct Heart {
     orphan_after: Duration,
     /// Of the newest directive: answers to calls and the stream may overtake each other.
     serial: u64,
+    /// What is logged, as far as operators say.
+    log: String,
+    /// Somebody reads the log, and has it up to this line.
+    read: Option<u64>,
 }
 
 impl Heart {
@@ -138,7 +148,7 @@ impl Heart {
         every: Duration,
         orphan_after: Duration,
     ) -> Self {
-        Self { link, standing, publish, every, orphan_after, serial: 0 }
+        Self { link, standing, publish, every, orphan_after, serial: 0, log: String::new(), read: None }
     }
 
     /// Beats until this worker has no part in the run any more.
@@ -205,7 +215,10 @@ impl Heart {
 
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
         let mut client = MembershipClient::new(self.link.line());
-        let told = self.standing.now();
+        let mut told = self.standing.now();
+        if let Some(read) = self.read {
+            (told.lines, told.newest_line) = telemetry::lines(read, LINES);
+        }
         // Measured here: the time in which a connection is made is none of the call's.
         let answer = timeout(self.patience(), client.heartbeat(told)).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(Response::into_inner)
@@ -213,11 +226,14 @@ impl Heart {
 
     /// Publishes what a directive says; why this worker has no part in the run any more, if so.
     fn obey(&mut self, directive: v1::Directive) -> Option<End> {
-        let v1::Directive { kind, checkpoint_request, stop, regroup, serial } = directive;
+        let v1::Directive { kind, checkpoint_request, stop, regroup, serial, settings, logs_after, profile } =
+            directive;
         if serial < self.serial {
             return None;
         }
         self.serial = serial;
+        let settings = settings.unwrap_or_default();
+        self.heed(&settings.log, logs_after);
         let (seat, reason) = match kind {
             Some(Kind::Abort(v1::Abort { reason, exit_code })) => {
                 let exit = i32::try_from(exit_code).ok().and_then(Exit::from_code).unwrap_or(Exit::Lost);
@@ -230,11 +246,24 @@ impl Heart {
         };
         let generation = self.standing.generation();
         let lost = seat.as_ref().is_none_or(|seat| seat.generation != generation);
-        self.publish.send_replace(Orders { seat, reason, checkpoint_request, stop, regroup, end: None });
+        let orders = Orders { seat, reason, checkpoint_request, stop, regroup, settings, profile, end: None };
+        self.publish.send_replace(orders);
         if lost {
             self.abort();
         }
         None
+    }
+
+    /// What operators want of the log.
+    fn heed(&mut self, filter: &str, read: Option<u64>) {
+        if self.log != filter {
+            self.log = filter.into();
+            telemetry::show(filter);
+        }
+        if self.read.is_none() && read.is_some() {
+            self.standing.changed.notify_one();
+        }
+        self.read = read;
     }
 
     /// Ends the collectives of the seat that was lost.

@@ -8,6 +8,7 @@ use super::travel::{Choice, Pool, Rows};
 use super::{Losses, Scale, Trainer};
 use crate::batch::{Draws, LocalBatch};
 use crate::error::Result;
+use crate::laps::Phase;
 use crate::objective::itc::Features;
 use c10d::ReduceOp;
 use std::ops::Range;
@@ -20,12 +21,15 @@ impl Trainer {
         let inputs = Inputs::new(batch, self.group.device(), self.student.temp.kind());
         let parts = ranges(batch.len() as i64, self.config.optimizer.micro_batch.into());
         let (student, teacher) = tch::no_grad(|| self.encode_parts(&inputs, &parts))?;
-        self.laps.mark("encode");
+        self.laps.enter(Phase::Gather);
         let global = self.gather(batch, &teacher.features)?;
+        self.laps.enter(Phase::Learn);
         let itc = self.contrast(batch, &student.features, &teacher.features, &global);
 
         let negatives = self.choose(batch, &student.features, &teacher.features, &global, &draws.negatives);
+        self.laps.enter(Phase::Gather);
         let fetched = self.fetch(batch, &student.image, &student.text, &global, &negatives)?;
+        self.laps.enter(Phase::Learn);
         let pool = fetched.pool(&student.image, &student.text, &inputs.lengths);
         let rows = [batch.len() as f64, batch.len() as f64 + negatives.found(), draws.masked.count()];
         let scale = self.scale(rows)?;
@@ -38,6 +42,7 @@ impl Trainer {
             (tokens * gradient(leaf)).sum(tokens.kind()).f_backward()?;
         }
         self.second_pass(&inputs, &parts, &student)?;
+        self.laps.enter(Phase::Gather);
         self.reduce()?;
         Ok(Losses { sums: [itc.detach(), itm, mlm], rows, batch: global })
     }

@@ -53,7 +53,8 @@ pub(crate) fn commit(
     {
         return Err(Error::Anomaly { step, what: what.clone(), before: state.course.anomalies });
     }
-    let learning_rate = schedule::learning_rate(optimizer, steps_per_epoch, state.step);
+    let scheduled = schedule::learning_rate(optimizer, steps_per_epoch, state.step);
+    let learning_rate = scheduled * verdict.heeded.learning_rate_scale;
     let clip = optimizer.clip_norm;
     let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
     let scalars = BTreeMap::from([

@@ -42,7 +42,7 @@ fn line(event: &v1::Event, as_json: bool) -> String {
 }
 
 /// UTC, to the second.
-fn time(unix_millis: u64) -> String {
+pub(super) fn time(unix_millis: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(unix_millis)).unwrap_or(SystemTime::UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
 }

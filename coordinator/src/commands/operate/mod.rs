@@ -1,6 +1,8 @@
 //! What operators say to a running coordinator: each verb asks, waits until it is done where that makes sense, and says so.
 
 mod events;
+mod live;
+mod logs;
 mod told;
 
 use super::say;
@@ -51,6 +53,10 @@ pub(super) async fn act(verb: Verb, out: &mut impl Write) -> Result<()> {
         Verb::Drain(arguments) => drain(&arguments, out).await,
         Verb::Kick(arguments) => kick(&arguments, out).await,
         Verb::Scale(arguments) => scale(&arguments, out).await,
+        Verb::Logs(arguments) => logs::print(&arguments, out).await,
+        Verb::Set(arguments) => live::set(&arguments, out).await,
+        Verb::Profile(arguments) => live::profile(&arguments, out).await,
+        Verb::Rollback(arguments) => live::rollback(&arguments, out).await,
         Verb::Stop(arguments) => stop(&arguments, out).await,
     }
 }
@@ -182,8 +188,20 @@ async fn stop(arguments: &Stop, out: &mut impl Write) -> Result<()> {
     let request = v1::StopRequest { asked: asked(ask), checkpoint: !no_checkpoint };
     let told = run.client.stop(request).await.map(drop);
     told.map_err(|status| run.refused(&status))?;
-    let how = if *no_checkpoint { "without" } else { "with" };
-    tell(out, ask, &format!("asked for the end at the next step, {how} a checkpoint"), &json!({}))
+    if ask.no_wait {
+        let how = if *no_checkpoint { "without" } else { "with" };
+        return tell(
+            out,
+            ask,
+            &format!("asked for the end at the next step, {how} a checkpoint"),
+            &json!({}),
+        );
+    }
+    let last = run.until(|_| Ok(false)).await?;
+    match last.exit_code.and_then(|code| Exit::from_code(code.try_into().ok()?)) {
+        Some(Exit::Stopped | Exit::Done) => tell(out, ask, &last.reason, &json!({ "step": last.step })),
+        exit => Err(Error::Over { exit: exit.unwrap_or(Exit::Lost), reason: last.reason }),
+    }
 }
 
 /// Says what has come of a request.
@@ -263,6 +281,7 @@ impl Run {
                 Error::Unreachable { url, reason }
             }
             tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => Error::Denied { url, reason },
+            tonic::Code::InvalidArgument => Error::Value(reason),
             _ => Error::Refused { url, reason },
         }
     }

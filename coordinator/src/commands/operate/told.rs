@@ -1,5 +1,6 @@
 //! A run's status for people and for programs.
 
+use super::live;
 use crate::control::phase;
 use proto::v1;
 use serde_json::json;
@@ -13,6 +14,9 @@ pub(super) fn as_text(status: &v1::StatusReply) -> String {
         humantime::format_duration(Duration::from_secs(status.state_seconds as u64)),
         status.pairs_per_second
     );
+    if let Some(settings) = &status.settings {
+        text += &format!("set: {}\n", live::as_text(settings));
+    }
     let mut scalars: Vec<_> = status.scalars.iter().collect();
     scalars.sort_by_key(|(name, _)| *name);
     for (name, value) in scalars {
@@ -75,6 +79,7 @@ pub(super) fn as_json(status: &v1::StatusReply) -> serde_json::Value {
         "state_seconds": status.state_seconds, "goodput": status.goodput, "recoveries": status.recoveries, "recovery_seconds": status.recovery_seconds,
         "substitutions": status.substitutions, "step_seconds": status.step_seconds,
         "data_wait_seconds": status.data_wait_seconds,
+        "settings": status.settings.as_ref().map(live::as_json),
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }

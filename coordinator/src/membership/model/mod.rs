@@ -30,6 +30,7 @@ mod walks;
 mod worker;
 
 use super::{Beat, MemberId, Spec};
+use crate::settings::Settings;
 use coordinator::{Coordinator, Durable, Memory, Told};
 use group::Group;
 use piece::Piece;
@@ -128,7 +129,7 @@ impl Rules {
             grace: Duration::from_secs(if self.grace { 5 } else { 0 }),
             lost_after: Duration::from_secs(20),
             steps: GlobalStep(self.steps),
-            every: self.every,
+            settings: Settings { checkpoint_every: self.every, ..Settings::default() },
             fingerprint: String::new(),
         }
     }

@@ -14,7 +14,7 @@ macro_rules! opaque {
         }
     )*};
 }
-opaque!(Store, Group, Abort, Reducer);
+opaque!(Store, Group, Abort, Reducer, Span);
 
 /// `tandem::StoreCalls`.
 #[repr(C)]
@@ -122,4 +122,8 @@ unsafe extern "C" {
         previous_type: *mut c_int,
     ) -> c_int;
     pub(super) fn c10d_autocast_leave(cuda: c_int, was_enabled: c_int, previous_type: c_int) -> c_int;
+    pub(super) fn c10d_profile_start(cuda: c_int) -> c_int;
+    pub(super) fn c10d_profile_stop(path: *const c_char) -> c_int;
+    pub(super) fn c10d_span_open(name: *const c_char, out: *mut *mut Span) -> c_int;
+    pub(super) fn c10d_span_close(span: *mut Span);
 }

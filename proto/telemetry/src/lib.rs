@@ -1,0 +1,64 @@
+//! What a process says of itself: its log, whose filter may be changed while it runs, and the newest lines of it for whoever asks.
+//!
+//! As tracing has one subscriber for a process, so there is one log: where none was [started](start), nothing is filtered and no
+//! line is kept.
+
+mod lines;
+
+use lines::Lines;
+use proto::v1::LogLine;
+use std::sync::OnceLock;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+/// What is shown where neither RUST_LOG nor an operator says otherwise.
+const USUAL: &str = "info";
+
+/// The log of this process.
+struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    lines: Lines,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Starts the log of this process, with colours if `ansi`. RUST_LOG says what is shown.
+pub fn start(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static, ansi: bool) {
+    let (filter, handle) = reload::Layer::new(as_started());
+    let lines = Lines::default();
+    let shown = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).with_target(false);
+    tracing_subscriber::registry().with(shown.and_then(lines.clone()).with_filter(filter)).init();
+    // The line above ends a process that does it twice.
+    let _ = LOG.set(Log { filter: handle, lines });
+}
+
+fn as_started() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL))
+}
+
+/// Whether `filter` says in RUST_LOG's language what is shown, such as `debug` or `info,worker=trace`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(filter: &str) -> Result<(), String> {
+    EnvFilter::builder().parse(filter).map(drop).map_err(|error| error.to_string())
+}
+
+/// Shows what `filter` says from here on; with an empty one what was shown at the start. One that can't be understood changes nothing.
+pub fn show(filter: &str) {
+    let new = match filter {
+        "" => Ok(as_started()),
+        told => EnvFilter::builder().parse(told),
+    };
+    if let (Some(log), Ok(new)) = (LOG.get(), new)
+        && log.filter.reload(new).is_err()
+    {
+        tracing::warn!("the log can't be filtered by {filter:?}: the subscriber is gone");
+    }
+}
+
+/// The kept lines after the one with the number `after`, as far as they have `bytes` together; and the number of the newest.
+pub fn lines(after: u64, bytes: usize) -> (Vec<LogLine>, u64) {
+    LOG.get().map(|log| log.lines.after(after, bytes)).unwrap_or_default()
+}
