@@ -153,7 +153,7 @@ mod tests {
             let refused = turned(Turn { learning_rate_scale: Some(scale), ..Turn::default() }).unwrap_err();
             assert!(refused.contains("from 0 to 100"), "{refused}");
         }
-        for log in ["worker=", "a\nb", &"x".repeat(201), "info,worker=loud"] {
+        for log in ["[", "a\nb", &"x".repeat(201), "info,worker=loud"] {
             let refused = turned(Turn { log: Some(log.into()), ..Turn::default() }).unwrap_err();
             assert!(refused.contains("RUST_LOG"), "{log:?}: {refused}");
         }

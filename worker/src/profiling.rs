@@ -9,7 +9,6 @@ use proto::GlobalStep;
 use shards::store::Folder;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 use tch::Device;
 
 /// The folder below a run's output.
@@ -85,15 +84,11 @@ impl Profiling {
 
 /// The trace, in a file that goes with its handle. The profiler ends on the thread that began it.
 fn record(profile: Profile) -> Result<fs::File, String> {
-    // A name of this process alone; open, it needs none any more.
-    let path = std::env::temp_dir().join(format!("tandem-profile-{}.json", std::process::id()));
-    let file = profile.write(&path).map_err(|error| error.to_string()).and_then(|()| open(&path));
-    let _ = fs::remove_file(&path);
-    file
-}
-
-fn open(path: &Path) -> Result<fs::File, String> {
-    fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))
+    // A folder that nobody else may look into; the file, once open, needs none any more.
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = folder.path().join("trace.json");
+    profile.write(&path).map_err(|error| error.to_string())?;
+    fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 async fn store(folder: &Folder, name: &str, recorded: fs::File) -> Result<(), String> {

@@ -67,6 +67,8 @@ pub struct Sums {
 
 /// Numbers before those of the lanes.
 const HEAD: usize = 16;
+/// Which of all numbers counts the substitutions.
+const COUNT: usize = 10;
 /// Of one, in the factor of the learning rate on the wire.
 const MILLION: f64 = 1e6;
 /// Numbers of a substitution on the wire.
@@ -142,7 +144,7 @@ impl Ballot {
         group.all_reduce(&all, ReduceOp::Sum)?;
         let all = Tensor::cat(&[sums.norm.to_kind(Kind::Double).reshape([1]), all], 0);
         let numbers = Vec::<f64>::try_from(all)?;
-        let replaced = numbers.get(1 + HEAD - 3).is_some_and(|count| *count > 0.0);
+        let replaced = numbers.get(COUNT).is_some_and(|count| *count > 0.0);
         let stand_ins = if replaced { share(&record.stand_ins, group)? } else { Vec::new() };
         Ok(Votes { numbers, stand_ins })
     }
@@ -176,7 +178,8 @@ impl Votes {
     pub fn verdict(&self) -> Verdict {
         let at = |index: usize| self.numbers.get(index).copied().unwrap_or(f64::NAN);
         let [norm, itc, itm, mlm, pairs, matched, masked] = std::array::from_fn(at);
-        let [checkpoint, stop, regroup, _, reported, ledger] = std::array::from_fn(|index| at(7 + index));
+        let [checkpoint, stop, regroup, _count, reported, ledger] =
+            std::array::from_fn(|index| at(7 + index));
         let [scale, every, request, steps] = std::array::from_fn(|index| at(13 + index));
         let not_finite = match () {
             () if !(itc + itm + mlm).is_finite() => Some("loss"),

@@ -22,7 +22,10 @@ int c10d_profile_start(int cuda) {
 }
 
 int c10d_profile_stop(const char* path) {
-  return guarded([&] { torch::autograd::profiler::disableProfiler()->save(path); });
+  return guarded([&] {
+    const auto result = torch::autograd::profiler::disableProfiler();
+    if (path != nullptr) result->save(path);
+  });
 }
 
 int c10d_span_open(const char* name, tandem::Span** out) {

@@ -101,6 +101,7 @@ int c10d_autocast_enter(int cuda, int* was_enabled, int* previous_type);
 int c10d_autocast_leave(int cuda, int was_enabled, int previous_type);
 
 int c10d_profile_start(int cuda);
+// Without a path nothing is written. With one, the file is written beside it and takes its place, whatever is there.
 int c10d_profile_stop(const char* path);
 int c10d_span_open(const char* name, tandem::Span** out);
 void c10d_span_close(tandem::Span* span);

@@ -20,7 +20,7 @@ use crate::{Error, GroupSpec, Kind, ReduceOp, Result};
 use raw::TensorPtr;
 
 pub(crate) use library::{Library, Nccl, libtorch_folder};
-pub(crate) use profile::{Span, profile_start, profile_stop};
+pub(crate) use profile::{Span, profile_forget, profile_start, profile_stop};
 pub(crate) use store::Store;
 pub(crate) use tensors::{
     AutocastState, autocast_enter, autocast_leave, clear_grads, fused_adamw, global_norm, lerp, scale,
