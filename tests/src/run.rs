@@ -252,6 +252,27 @@ impl Running {
         }
     }
 
+    /// Waits until `count` workers train and have done more steps.
+    ///
+    /// # Panics
+    /// When the run ends before, or it does not come.
+    pub fn trains_on(&mut self, count: usize) {
+        let folder = self.folder.display().to_string();
+        let status = || -> serde_json::Value {
+            serde_json::from_str(&tandem(&["status", "--json", "--run", &folder]).out).unwrap_or_default()
+        };
+        let ready = || {
+            let now = status();
+            let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64());
+            let here: Vec<bool> = seats.map(|seat| seat["pid"].as_u64().is_some_and(alive)).collect();
+            now["state"] == "training" && here == vec![true; count]
+        };
+        self.until(&format!("a generation of {count}"), ready);
+        let step = || status()["step"].as_u64().unwrap_or_default();
+        let before = step();
+        self.until("more steps", || step() > before + 2);
+    }
+
     /// `tandem status --json`.
     pub fn status(&self) -> serde_json::Value {
         let told = tandem(&["status", "--json", "--run", &self.folder.display().to_string()]);

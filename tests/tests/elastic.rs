@@ -1,7 +1,7 @@
 //! Runs that lose, gain and replace workers and coordinators while they train: nothing is lost, and nothing is learned otherwise.
 #![allow(clippy::unwrap_used)]
 
-use e2e::run::{Place, Running, alive, signal, tandem};
+use e2e::run::{Place, Running, signal, tandem};
 use e2e::worker::Worker;
 use serde_json::Value;
 
@@ -39,24 +39,6 @@ fn seated(run: &Running) -> Vec<u64> {
     seats.into_iter().map(|(_, pid)| pid).collect()
 }
 
-/// Waits until `count` workers train and have done more steps.
-fn trains_on(run: &mut Running, count: usize) {
-    let url = run.folder().to_path_buf();
-    let status = || -> Value {
-        let told = tandem(&["status", "--json", "--run", &url.display().to_string()]);
-        serde_json::from_str(&told.out).unwrap_or_default()
-    };
-    let ready = || {
-        let now = status();
-        let seats = now["members"].as_array().into_iter().flatten().filter(|m| m["rank"].is_u64());
-        let here: Vec<bool> = seats.map(|seat| seat["pid"].as_u64().is_some_and(alive)).collect();
-        now["state"] == "training" && here == vec![true; count]
-    };
-    run.until(&format!("a generation of {count}"), ready);
-    let before = status()["step"].as_u64().unwrap_or_default();
-    run.until("more steps", || status()["step"].as_u64().unwrap_or_default() > before + 2);
-}
-
 /// Ends a run with a checkpoint.
 fn stop(run: Running) {
     let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
@@ -70,13 +52,13 @@ fn a_killed_worker_is_replaced_while_the_other_goes_on_from_memory() {
     let place = Place::new();
     let sets = [FOREVER, CONSTANT, EXACT, "checkpoint.every=1000000"];
     let mut run = place.start("out", &sets);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let first = seated(&run);
     for _ in 0..2 {
         let victim = seated(&run)[1];
         signal("KILL", &[victim]);
         run.until("the loss to be seen", || !alive(victim));
-        trains_on(&mut run, 2);
+        run.trains_on(2);
     }
     let last = seated(&run);
     assert_eq!(first[0], last[0], "the survivor is the same process");
@@ -90,13 +72,13 @@ fn rank_zero_may_be_killed_too_and_so_may_all() {
     let place = Place::new();
     let sets = [FOREVER, CONSTANT, EXACT, "checkpoint.every=4"];
     let mut run = place.start("out", &sets);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     signal("KILL", &seated(&run)[..1]);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let all = seated(&run);
     signal("KILL", &all);
     run.until("their end", || !all.iter().any(|pid| alive(*pid)));
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     stop(run);
     assert_undisturbed(&place, "out", &sets);
 }
@@ -108,18 +90,18 @@ fn workers_join_wait_as_spares_and_go_when_told() {
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str, more: &[&str]| Worker::start(&url, &place.path(name), more);
     let (one, two) = (start("one", &[]), start("two", &["--weight", "2"]));
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let spare = start("spare", &["--spare"]);
     run.until("a spare that is ready", || spare_waits(&place, "out"));
     assert!(!seated(&run).contains(&spare.pid()), "{}", run.status());
     let three = start("three", &[]);
-    trains_on(&mut run, 3);
+    run.trains_on(3);
     assert!(seated(&run).contains(&three.pid()));
     three.signal("TERM");
     assert_eq!(three.end(), Some(75), "it was told to go, and the run goes on");
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     one.signal("KILL");
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     assert!(seated(&run).contains(&spare.pid()), "{}", run.status());
     let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
     assert_eq!(told.code, Some(0), "{told:?}");
@@ -135,12 +117,12 @@ fn a_worker_that_was_stopped_comes_back_as_new() {
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     one.signal("STOP");
-    trains_on(&mut run, 1);
+    run.trains_on(1);
     assert_eq!(seated(&run), [two.pid()]);
     one.signal("CONT");
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     assert_eq!(seated(&run), [two.pid(), one.pid()], "it has the last rank, as a newcomer has");
     let told = tandem(&["stop", "--run", &run.folder().display().to_string()]);
     assert_eq!(told.code, Some(0), "{told:?}");
@@ -155,19 +137,19 @@ fn training_does_not_stop_without_a_coordinator_and_the_next_one_takes_over() {
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let (before, generation, seats) = (step(&run), run.status()["generation"].clone(), seated(&run));
     signal("KILL", &[run.pid()]);
     drop(run);
     // It listens on another port: the workers find it in the run's journal.
     let (mut run, _) = place.serve_more("out", &sets, &["--resume"]);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     assert_eq!(run.status()["generation"], generation, "the generation was not disturbed");
     assert_eq!(seated(&run), seats);
     assert!(step(&run) > before);
     // The next one does not wait for the death of this one: it is fenced.
     let (mut next, _) = place.serve_more("out", &sets, &["--resume"]);
-    trains_on(&mut next, 2);
+    next.trains_on(2);
     let fenced = run.end();
     assert!(fenced.code.is_some_and(|code| code != 0), "{fenced:?}");
     let told = tandem(&["stop", "--run", &next.folder().display().to_string()]);
@@ -181,7 +163,7 @@ fn a_signal_to_the_run_writes_a_checkpoint_and_a_second_ends_it_at_once() {
     let place = Place::new();
     for name in ["TERM", "USR1"] {
         let mut run = place.start(name, &[FOREVER, "checkpoint.every=1000000"]);
-        trains_on(&mut run, 2);
+        run.trains_on(2);
         signal(name, &[run.pid()]);
         let ended = run.end();
         assert_eq!(ended.code, Some(75), "{ended:?}");
@@ -189,7 +171,7 @@ fn a_signal_to_the_run_writes_a_checkpoint_and_a_second_ends_it_at_once() {
         assert!(!place.digests(name, last).is_empty(), "step {last} is committed");
     }
     let mut run = place.start("twice", &[FOREVER]);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let workers = seated(&run);
     signal("STOP", &workers[..1]);
     signal("TERM", &[run.pid()]);
@@ -245,7 +227,7 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
     let (mut run, url) = place.serve("out", &sets);
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     let watch = std::thread::spawn({
         let url = url.clone();
         move || tandem(&["watch", "--json", "--coordinator", &url])
@@ -259,27 +241,27 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
     let told = ask(&["resume"]);
     assert!(told.code == Some(0) && told.out.starts_with("training in generation 2"), "{told:?}");
     assert!(step(&run) >= at);
-    trains_on(&mut run, 2);
+    run.trains_on(2);
 
     let last = seated(&run)[1];
     let (still, other) = if last == one.pid() { (one, two) } else { (two, one) };
     still.signal("STOP");
     let told = ask(&["kick", "1"]);
     assert!(told.code == Some(0) && told.out.contains("is sent away"), "{told:?}");
-    trains_on(&mut run, 1);
+    run.trains_on(1);
     still.signal("CONT");
     assert_eq!(still.end(), Some(75), "it was sent away");
 
     let told = ask(&["scale", "--workers", "1", "--max", "2", "--json"]);
     assert_eq!(told.out.trim(), r#"{"max_workers":2,"min_workers":1,"workers":1}"#, "{told:?}");
     let third = start("three");
-    trains_on(&mut run, 2);
+    run.trains_on(2);
     assert_eq!(ask(&["scale", "--min", "3"]).code, Some(69), "more than there may be");
     let told = ask(&["drain", "0", "--generation", "1"]);
     assert!(told.code == Some(69) && told.err.contains("expected 1"), "{told:?}");
     assert_eq!(ask(&["drain", "0"]).code, Some(0));
     assert_eq!(other.end(), Some(75), "it was told to go");
-    trains_on(&mut run, 1);
+    run.trains_on(1);
     assert!(ask(&["workers"]).out.contains(&third.pid().to_string()));
 
     assert_eq!(ask(&["stop"]).code, Some(0));
