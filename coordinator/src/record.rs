@@ -163,22 +163,30 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
     }
 }
 
-/// Makes an older checkpoint the newest, while no generation goes on; says whether it is done.
+/// Makes an older checkpoint the newest, while no generation goes on; says whether it is done. The journal comes first: a coordinator
+/// that another one has succeeded removes nothing. Until the later checkpoints are gone nothing else is decided.
 async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> Result<bool> {
     let Committed { step, generation, .. } = target;
-    if let Err(error) = control.checkpoints().remove_after(step).await {
-        tracing::warn!(
-            "checkpoints after step {step} can't be removed, so nothing is decided until they can: {error}"
-        );
-        sleep(AGAIN).await;
+    if !tolerate(journal.append(Event::Rewound(Some(target))).await).await? {
         return Ok(false);
     }
-    let written = tolerate(journal.append(Event::Rewound(Some(target))).await).await?;
-    if written {
-        control.decide(|membership, now| membership.rolled_back(step, generation, now));
-        tracing::info!("the run goes on from the checkpoint of step {step}");
+    loop {
+        if !tolerate(journal.check().await).await? {
+            continue;
+        }
+        match control.checkpoints().remove_after(step).await {
+            Ok(()) => break,
+            Err(error) => {
+                tracing::warn!(
+                    "checkpoints after step {step} can't be removed, so nothing is decided until they can: {error}"
+                );
+                sleep(AGAIN).await;
+            }
+        }
     }
-    Ok(written)
+    control.decide(|membership, now| membership.rolled_back(step, generation, now));
+    tracing::info!("the run goes on from the checkpoint of step {step}");
+    Ok(true)
 }
 
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.

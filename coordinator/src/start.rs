@@ -5,7 +5,7 @@ mod kept;
 use crate::{
     Error, Result,
     args::Layers,
-    checkpoints::{self, Checkpoints, Identity},
+    checkpoints::{self, Checkpoints, Identity, retention},
     control::{Control, Handout},
     journal::{self, Committed, End, Event, Journal, Opening},
     membership::{Membership, Past, Seat, Spec},
@@ -145,6 +145,9 @@ pub async fn lead(
     // Whoever had the journal open may have committed one meanwhile, and commits none from now on.
     if let Some(decided) = before.committed.filter(|_| resume) {
         checkpoints::complete(&checkpoints, (decided.generation, decided.step)).await?;
+        if before.rewound {
+            retention::remove_after(&checkpoints, decided.step).await?;
+        }
     }
     let found = committed::newest(&checkpoints).await?;
     if !resume {

@@ -147,10 +147,10 @@ impl Simulated {
         let phase = v1::Phase::Waiting.into();
         // As many numbers as a real worker sends; the last is the straggler.
         let slow = if number % 1000 == 999 { 3.0 } else { 1.0 };
-        let seconds =
-            ["data", "encode", "learn", "vote", "update"].map(|phase| (phase.to_owned(), 0.05 * slow)).into();
-        let beat =
-            v1::HeartbeatRequest { member, phase, fresh: true, seconds, ..v1::HeartbeatRequest::default() };
+        let seconds = ["data", "encode", "gather", "learn", "vote", "update"]
+            .map(|phase| (phase.to_owned(), 0.05 * slow))
+            .into();
+        let beat = v1::HeartbeatRequest { member, phase, seconds, ..v1::HeartbeatRequest::default() };
         let mut steps = shared.step.subscribe();
         let mut worker = Self { client, shared, beat, rank: u32::MAX, serial: 0 };
         let mut beats = interval(EVERY);
@@ -203,9 +203,9 @@ impl Simulated {
         match directive.kind {
             Some(Kind::Assignment(seat)) if seat.generation > self.beat.generation => {
                 (self.beat.generation, self.rank) = (seat.generation, seat.rank);
-                (self.beat.phase, self.beat.broken, self.beat.fresh) =
-                    (v1::Phase::Training.into(), false, false);
                 let generation = seat.generation;
+                (self.beat.phase, self.beat.broken) = (v1::Phase::Training.into(), false);
+                self.beat.settled_generation = generation;
                 self.shared.training.send_modify(|training| *training.entry(generation).or_default() += 1);
                 true
             }

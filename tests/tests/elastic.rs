@@ -1,7 +1,7 @@
 //! Runs that lose, gain and replace workers and coordinators while they train: nothing is lost, and nothing is learned otherwise.
 #![allow(clippy::unwrap_used)]
 
-use e2e::run::{Place, Running, signal, tandem};
+use e2e::run::{Place, Running, alive, signal, tandem};
 use e2e::worker::Worker;
 use serde_json::Value;
 

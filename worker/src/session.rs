@@ -134,7 +134,12 @@ impl Session {
 
     /// What the next heartbeats say; the first goes at once.
     pub fn enter(&self, phase: v1::Phase, applied: GlobalStep) {
-        self.standing.say(|told| (told.phase, told.applied_step) = (phase.into(), applied.0));
+        self.standing.say(|told| {
+            (told.phase, told.applied_step) = (phase.into(), applied.0);
+            if phase == v1::Phase::Training {
+                told.settled_generation = told.generation;
+            }
+        });
     }
 
     /// Where the time of its last step went.
@@ -163,7 +168,7 @@ impl Session {
             told.phase = v1::Phase::Waiting.into();
             told.applied_step = held.applied.0;
             told.staged_step = if held.staged { held.applied.next().0 } else { 0 };
-            (told.fresh, told.broken) = (held.settled.0 == 0, broken);
+            (told.settled_generation, told.broken) = (held.settled.0, broken);
         });
     }
 

@@ -144,15 +144,12 @@ impl Checkpoints {
         Ok(committed::manifest(&self.folder.step(step)).await?.is_some())
     }
 
-    /// Removes those after a step, the newest first: wherever that is broken off, the run can go on from what is left.
+    /// Removes those after a step.
     ///
     /// # Errors
     /// A store that refuses.
-    pub async fn remove_after(&self, step: GlobalStep) -> Result<(), CheckpointError> {
-        for found in retention::list(&self.folder).await?.iter().rev().filter(|found| found.step > step) {
-            retention::remove(&self.folder, found.step).await?;
-        }
-        Ok(())
+    pub async fn remove_after(&self, step: GlobalStep) -> Result<(), StoreError> {
+        retention::remove_after(&self.folder, step).await
     }
 
     /// Those in a run's `output`. Old ones go as `spec` says; the ledger stays whole.

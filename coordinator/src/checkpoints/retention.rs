@@ -140,6 +140,17 @@ pub async fn remove(folder: &Folder, step: GlobalStep) -> Result<(), StoreError>
     folder.remove_all().await
 }
 
+/// Removes the folders of later steps, the newest first: wherever that is broken off, what is left is a run that had come so far.
+///
+/// # Errors
+/// A store that refuses.
+pub async fn remove_after(folder: &Folder, step: GlobalStep) -> Result<(), StoreError> {
+    for found in list(folder).await?.iter().rev().filter(|found| found.step > step) {
+        remove(folder, found.step).await?;
+    }
+    Ok(())
+}
+
 /// Of a damaged newest checkpoint, those before it are all that is left: the newest is looked at before anything goes.
 ///
 /// # Errors

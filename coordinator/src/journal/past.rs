@@ -148,6 +148,9 @@ pub struct Past {
     pub drained: Vec<String>,
     /// The newest committed checkpoint.
     pub committed: Option<Committed>,
+    /// Later ones may still be there, and are to go before anything else is decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rewound: bool,
     /// The run is to stop, and whether with a checkpoint.
     pub stopping: Option<bool>,
     /// The run is paused, and who asked.
@@ -214,6 +217,7 @@ impl Past {
                     return Err(Backwards { last: self.generation, next: *generation });
                 }
                 (next.generation, next.seats) = (*generation, seats.clone());
+                next.rewound = false;
                 next.drained.clear();
             }
             Event::Committed(new) => {
@@ -222,6 +226,7 @@ impl Past {
                 next.committed = Some(Committed { request: new.request.max(old.request), ..newest });
             }
             Event::Rewound(newest) => {
+                next.rewound = true;
                 // Numbers of requests grow all the same.
                 let request = self.committed.map_or(0, |old| old.request);
                 next.committed =

@@ -223,9 +223,12 @@ impl Membership {
 
     /// The step with which these members begin: the newest that one of them holds, or that of the newest checkpoint.
     pub(super) fn begins(&self, seats: &[Seat]) -> GlobalStep {
-        let members = seats.iter().filter_map(|seat| self.members.get(&seat.member));
-        let held = members.filter(|member| member.holds()).map(|member| (member.generation, member.applied));
-        // As `proto::settle` decides, as far as it is known here.
+        self.newest_held(seats.iter().filter_map(|seat| self.members.get(&seat.member)))
+    }
+
+    /// The newest step that one of these holds, or that of the newest checkpoint: as `proto::settle` decides.
+    pub(super) fn newest_held<'a>(&self, members: impl Iterator<Item = &'a Member>) -> GlobalStep {
+        let held = members.filter(|member| member.holds()).map(|member| (member.settled, member.applied));
         held.max().unwrap_or_default().max((self.committed_by, self.committed)).1
     }
 

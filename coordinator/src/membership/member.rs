@@ -65,8 +65,8 @@ pub struct Member {
     pub generation: Generation,
     /// Its committed updates.
     pub applied: GlobalStep,
-    /// It holds no state of the run.
-    pub fresh: bool,
+    /// The newest generation in which its state was settled with the others'; 0: it holds none of the run.
+    pub settled: Generation,
     /// When it was last heard.
     pub heard: Duration,
     /// Whether it listens.
@@ -87,7 +87,7 @@ impl Member {
             phase: v1::Phase::Warming,
             generation: Generation(0),
             applied: GlobalStep(0),
-            fresh: true,
+            settled: Generation(0),
             heard: now,
             stream: Stream::Never,
             draining: false,
@@ -96,20 +96,20 @@ impl Member {
 
     /// Takes over what it says; whether that is more than another step.
     pub(super) fn hear(&mut self, beat: Beat, now: Duration) -> bool {
-        let before = (self.phase, self.generation, self.fresh);
+        let before = (self.phase, self.generation, self.settled);
         self.heard = now;
         self.phase = beat.phase;
         // Within a generation a worker never goes back; a message that was overtaken may say so.
-        let same = beat.generation == self.generation;
+        let same = (beat.generation, beat.settled) == (self.generation, self.settled);
         self.applied = if same { self.applied.max(beat.applied) } else { beat.applied };
         self.generation = beat.generation;
-        self.fresh = beat.fresh;
-        before != (self.phase, self.generation, self.fresh)
+        self.settled = beat.settled;
+        before != (self.phase, self.generation, self.settled)
     }
 
     /// Whether it has ever had a part in the run's state.
     pub(super) fn holds(&self) -> bool {
-        self.generation.0 > 0 && !self.fresh
+        self.settled.0 > 0
     }
 
     /// Ready for a seat. One whose stream is gone may be dead: it is waited for until it listens again.

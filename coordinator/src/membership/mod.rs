@@ -210,7 +210,10 @@ impl Membership {
         let news = member.hear(beat, now) || beat.broken;
         let applied = member.applied;
         if beat.generation == current && self.rank(id).is_some() {
-            self.applied = self.applied.max(applied);
+            // Until the generation has one state, its members tell of those that they came with.
+            if beat.settled == current {
+                self.applied = self.applied.max(applied);
+            }
             if beat.broken {
                 self.part(true, Some(format!("the collectives of {} failed", self.name(id))), now);
             } else if beat.phase == v1::Phase::Waiting {
@@ -359,9 +362,8 @@ impl Membership {
 
     /// The newest step that those who hold the run have applied.
     pub fn step(&self) -> GlobalStep {
-        let present = self.members.values().filter(|member| member.holds()).map(|member| member.applied);
         match self.stage {
-            Stage::Idle => present.fold(self.committed, GlobalStep::max),
+            Stage::Idle => self.newest_held(self.members.values()),
             _ => self.applied.max(self.committed),
         }
     }

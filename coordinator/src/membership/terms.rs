@@ -156,8 +156,8 @@ pub struct Beat {
     pub phase: v1::Phase,
     /// Its collectives failed: the generation can't go on.
     pub broken: bool,
-    /// It holds no state of the run.
-    pub fresh: bool,
+    /// The newest generation in which its state was settled with the others'; 0: it holds none of the run.
+    pub settled: Generation,
 }
 
 /// How a worker takes its leave.

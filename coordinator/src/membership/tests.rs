@@ -71,15 +71,19 @@ impl Run {
         applied: u64,
         phase: Phase,
     ) -> Result<v1::Directive, Refusal> {
-        let (generation, applied, fresh) = (Generation(generation), GlobalStep(applied), generation == 0);
-        self.it.heartbeat(Beat { member, generation, applied, phase, broken: false, fresh }, at(self.now))?;
+        let (generation, applied) = (Generation(generation), GlobalStep(applied));
+        self.it.heartbeat(
+            Beat { member, generation, applied, phase, broken: false, settled: generation },
+            at(self.now),
+        )?;
         self.it.directive(member, &self.it.bulletin())
     }
 
     /// Says that its collectives have failed.
     fn broken(&mut self, member: MemberId, generation: u64, applied: u64) -> v1::Directive {
         let (generation, applied) = (Generation(generation), GlobalStep(applied));
-        let beat = Beat { member, generation, applied, phase: Phase::Waiting, broken: true, fresh: false };
+        let beat =
+            Beat { member, generation, applied, phase: Phase::Waiting, broken: true, settled: generation };
         self.it.heartbeat(beat, at(self.now)).unwrap();
         self.told(member)
     }

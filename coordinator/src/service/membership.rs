@@ -79,7 +79,7 @@ impl Membership for Service {
             applied: GlobalStep(request.applied_step),
             phase: request.phase(),
             broken: request.broken,
-            fresh: request.fresh,
+            settled: Generation(request.settled_generation),
         };
         if !request.seconds.is_empty() {
             self.control.took(beat.member, request.seconds);

@@ -26,10 +26,7 @@ pub(super) async fn rewind(arguments: &Rewind, out: &mut impl Write) -> Result<(
     gone.retain(|one| one.step > target.step);
     if !arguments.dry_run {
         decide(&output, &target).await?;
-        // The newest first: wherever it is broken off, what is left is a run that had come so far.
-        for one in gone.iter().rev() {
-            retention::remove(&checkpoints, one.step).await?;
-        }
+        retention::remove_after(&checkpoints, target.step).await?;
     }
     let text = if arguments.json {
         let one = |one: &Found| json!({ "step": one.step, "committed": one.committed.is_some(), "bytes": one.bytes() });

@@ -55,8 +55,8 @@ impl World {
         let (Some(epoch), Some(beat)) = (self.reach(place), self.workers[place].beat()) else { return false };
         let Some(it) = self.coordinators.get(&epoch) else { return false };
         let known = it.membership.members.get(&beat.member);
-        let said = known.map(|member| (member.phase, member.generation, member.fresh));
-        if said != Some((beat.phase, beat.generation, beat.fresh)) {
+        let said = known.map(|member| (member.phase, member.generation, member.settled));
+        if said != Some((beat.phase, beat.generation, beat.settled)) {
             return true;
         }
         let Some(Told { what, request, stop, regroup }) = self.directive(place, rules) else { return true };

@@ -2,7 +2,7 @@
 
 use super::{
     Broken, Defect, Rules, World,
-    coordinator::Checkpoint,
+    durable::Checkpoint,
     group::{Ballot, Group, parity},
     piece::hash,
     worker::{Entry, Life, Seat, Stage, Worker},
@@ -213,12 +213,15 @@ impl World {
         let newest = self.group(place).and_then(Group::newest);
         let (settled, newest) = newest.unwrap_or_default();
         let applied = self.workers[place].holding.applied();
-        if settled.0 > 0 && applied < newest {
+        // What is older than the checkpoint that the run was rolled back to does not count.
+        let counts = (settled, newest) >= seat.given.resume;
+        if settled.0 > 0 && counts && applied < newest {
             return Err(format!(
                 "generation {generation} goes on from step {applied}, though a rank of it held step {newest}"
             ));
         }
         self.workers[place].change(|worker| {
+            worker.settled = generation;
             let holding = &mut worker.holding;
             (holding.rolls_back, holding.settled, holding.staged) = (false, generation, None);
             let applied = holding.applied().0;

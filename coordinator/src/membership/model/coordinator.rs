@@ -1,11 +1,12 @@
-//! A coordinator: the real [`Membership`] with what its adapters do around it, and what outlives it in the object store.
+//! A coordinator: the real [`Membership`] with what its adapters do around it.
 
 use super::{
     Broken, Defect, Rules,
+    durable::{Checkpoint, Durable},
     piece::{Piece, hash},
-    worker::{Entry, Lineage, Part},
+    worker::{Lineage, Part},
 };
-use crate::membership::{Beat, MemberId, Membership, Past, Proposal, Seat, Stage, Stream};
+use crate::membership::{Beat, MemberId, Membership, Past, Stage, Stream};
 use proto::{Exit, Generation, GlobalStep, v1, v1::directive::Kind};
 use std::{
     cell::RefCell,
@@ -63,21 +64,6 @@ impl Told {
     }
 }
 
-/// A checkpoint in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Checkpoint {
-    pub(super) generation: Generation,
-    pub(super) state: Lineage,
-    pub(super) ledger: Vec<Entry>,
-    pub(super) request: u64,
-}
-
-impl Checkpoint {
-    pub(super) fn step(&self) -> GlobalStep {
-        GlobalStep(self.state.len() as u64)
-    }
-}
-
 /// What a coordinator hears or notices.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Call {
@@ -101,6 +87,9 @@ pub(super) enum Call {
     Committed,
     Halt,
     Drain(MemberId),
+    RollBack(GlobalStep),
+    /// The journal has the rollback that takes this number, and later checkpoints are gone.
+    RolledBack(GlobalStep, Generation),
 }
 
 /// What comes back.
@@ -142,57 +131,6 @@ impl Memory {
     }
 }
 
-/// What is in the object store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Durable {
-    /// Of the journal: who opened it last, the newest generation with its members, and the newest checkpoint that is decided.
-    pub(super) epoch: u64,
-    pub(super) generation: Generation,
-    pub(super) seats: Vec<Seat>,
-    pub(super) decided: Option<Checkpoint>,
-    pub(super) answered: u64,
-    pub(super) drained: Vec<MemberId>,
-    pub(super) stop: Option<bool>,
-    pub(super) ended: bool,
-    /// What a coordinator that is about to open the journal has found.
-    pub(super) looked: Option<GlobalStep>,
-    /// Those with a marker, by step.
-    pub(super) committed: BTreeMap<GlobalStep, Checkpoint>,
-}
-
-impl Durable {
-    pub(super) fn begin(&mut self, proposal: &Proposal) {
-        (self.generation, self.seats) = (proposal.generation, proposal.seats.clone());
-        self.drained.clear();
-    }
-
-    /// Makes a marker unless there is one.
-    pub(super) fn mark(&mut self, checkpoint: &Checkpoint) {
-        self.committed.entry(checkpoint.step()).or_insert_with(|| checkpoint.clone());
-    }
-
-    /// Whether the journal has to be told of a stop, or of members that are to go.
-    pub(super) fn lacks(&self, membership: &Membership) -> bool {
-        let stop = membership.stop().map(|stop| stop.checkpoint);
-        stop.is_some_and(|_| stop != self.stop) || leaving(membership).any(|id| !self.drained.contains(&id))
-    }
-
-    pub(super) fn ask(&mut self, membership: &Membership) {
-        self.stop = membership.stop().map(|stop| stop.checkpoint);
-        self.drained = leaving(membership).collect();
-    }
-
-    pub(super) fn newest(&self) -> GlobalStep {
-        self.committed.keys().next_back().copied().unwrap_or_default()
-    }
-}
-
-/// Members of the newest generation that are to go.
-fn leaving(membership: &Membership) -> impl Iterator<Item = MemberId> {
-    let draining = |id: &MemberId| membership.members.get(id).is_some_and(|member| member.draining);
-    membership.seats.iter().map(|seat| seat.member).filter(draining)
-}
-
 /// What a coordinator is about to have in the journal or the store. It does one thing after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Writing {
@@ -201,6 +139,8 @@ pub(super) enum Writing {
     Generation(Generation),
     /// The journal has the checkpoint of which all parts are there; it has no marker.
     Decided,
+    /// The journal has an older checkpoint as the newest, by this number; later ones are still there.
+    RolledBack(GlobalStep, Generation),
 }
 
 /// A coordinator that serves.
@@ -297,6 +237,11 @@ impl Coordinator {
             }
             Call::Halt => self.silently(|it| it.request_stop(Generation(0), true).is_ok()),
             Call::Drain(id) => self.silently(|it| it.drain(id, NOW).is_ok()),
+            Call::RollBack(step) => self.silently(|it| it.roll_back(Generation(0), step, NOW).is_ok()),
+            Call::RolledBack(step, by) => {
+                self.writing = Writing::Nothing;
+                self.silently(|it| it.rolled_back(step, by, NOW))
+            }
         }
     }
 

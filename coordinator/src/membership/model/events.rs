@@ -141,7 +141,9 @@ impl World {
         while let Some((epoch, writing)) = self.next_writing(rules) {
             match writing {
                 Writing::Nothing => self.write(epoch, rules)?,
-                Writing::Generation(_) | Writing::Decided => self.act(epoch, rules)?,
+                Writing::Generation(_) | Writing::Decided | Writing::RolledBack(..) => {
+                    self.act(epoch, rules)?
+                }
             }
         }
         Ok(())
@@ -153,12 +155,13 @@ impl World {
         let apart = rules.has(Defect::MarkedBeforeTheJournal);
         let due = |it: &Coordinator| match it.writing {
             Writing::Generation(_) => false,
-            Writing::Decided => !matters,
+            Writing::Decided | Writing::RolledBack(..) => !matters,
             Writing::Nothing if it.whole.is_some() && !apart => !matters,
             Writing::Nothing => {
                 let membership = &it.membership;
                 self.durable.lacks(membership)
                     || membership.verdict().is_some()
+                    || membership.rolls_back().is_some()
                     || membership.proposal().is_some()
             }
         };
@@ -225,12 +228,15 @@ impl World {
             if let Some(decided) = durable.decided.take() {
                 durable.mark(&decided);
             }
+            if !rules.has(Defect::ARollbackIsLeftHalfDone) {
+                durable.remove_later();
+            }
             let known = looked.unwrap_or_else(|| durable.newest());
             if known >= steps {
                 durable.ended = true;
                 return None;
             }
-            let by = durable.committed.get(&known).map_or(Generation(0), |found| found.generation);
+            let by = durable.committed_by(known);
             Some(Coordinator::open(durable, (by, known), rules))
         });
         let Some(coordinator) = opened else { return Ok(()) };
@@ -258,6 +264,10 @@ impl World {
                 true => it.writing = Writing::Decided,
                 false => it.whole = None,
             });
+        } else if let Some((step, by)) = it.membership.rolls_back() {
+            let by = if rules.has(Defect::ARollbackHasNoNumber) { it.membership.generation() } else { by };
+            self.durable.change(|durable| durable.roll_back(step, by));
+            self.with(epoch, |it| it.writing = Writing::RolledBack(step, by));
         } else if self.durable.lacks(&it.membership) {
             self.durable.change(|durable| durable.ask(&it.membership));
         } else if let Some(verdict) = it.membership.verdict() {
@@ -295,6 +305,15 @@ impl World {
         let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
         match it.writing {
             Writing::Nothing => Ok(()),
+            Writing::RolledBack(step, by) => {
+                if self.durable.epoch == epoch {
+                    self.durable.change(|durable| durable.remove_later());
+                    self.call(epoch, &Call::RolledBack(step, by), rules);
+                } else {
+                    self.end_coordinator(epoch);
+                }
+                Ok(())
+            }
             Writing::Generation(generation) => {
                 if let Some(proposal) =
                     it.membership.proposal().filter(|_| rules.has(Defect::BegunBeforeTheJournal))

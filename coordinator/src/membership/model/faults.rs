@@ -22,6 +22,7 @@ impl Event {
             Self::Spoil(_) => Fault::Spoil,
             Self::Halt(_) => Fault::Halt,
             Self::Drain(..) => Fault::Drain,
+            Self::RollBack(..) => Fault::RollBack,
             _ => return None,
         })
     }
@@ -60,6 +61,8 @@ impl World {
             events.extend(it.membership.stop().is_none().then_some(Event::Halt(*epoch)));
             let staying = it.membership.members.iter().filter(|(_, member)| !member.draining);
             events.extend(staying.map(|(id, _)| Event::Drain(*epoch, *id)));
+            let steps = self.durable.committed.keys();
+            events.extend(steps.map(|step| Event::RollBack(*epoch, *step)));
         }
         events.extend((self.coordinators.len() == 1).then_some(Event::Rival));
         events.retain(|event| event.fault().is_some_and(|fault| self.is_left(fault)));
@@ -93,6 +96,7 @@ impl World {
             Event::Spoil(generation) => self.spoil(generation),
             Event::Halt(epoch) => drop(self.call(epoch, &Call::Halt, rules)),
             Event::Drain(epoch, id) => drop(self.call(epoch, &Call::Drain(id), rules)),
+            Event::RollBack(epoch, step) => drop(self.call(epoch, &Call::RollBack(step), rules)),
             _ => {}
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! The protocol of membership and commit, searched exhaustively: every order of events within a bound of workers, steps and faults.
 //!
 //! Real are [`Membership`] and [`proto::settle`]. Around them stand models: of a worker (`worker.rs`), of the collectives of a
-//! generation (`group.rs`), of the coordinator's adapters with journal and object store (`coordinator.rs`). `events.rs` and `faults.rs` say what may
-//! happen next, `promises.rs` what has to hold in every state, `fair.rs` what comes when no more faults happen, and `search.rs`
-//! goes through all states breadth first, so that the trace of a broken promise is a shortest one.
+//! generation (`group.rs`), of the coordinator's adapters (`coordinator.rs`), and of the journal and the object store (`durable.rs`).
+//! `events.rs` and `faults.rs` say what may happen next, `promises.rs` what has to hold in every state, `fair.rs` what comes when no
+//! more faults happen, and `search.rs` goes through all states breadth first, so that the trace of a broken promise is a shortest one.
 //!
 //! A heartbeat, the decision that it leads to and the answer are one event. A message that is under way is then a worker or a
 //! coordinator that has not acted yet; what that does not cover (an answer that is lost, a message that is delivered a
@@ -17,6 +17,7 @@
 mod calls;
 mod collectives;
 mod coordinator;
+mod durable;
 mod events;
 mod fair;
 mod faults;
@@ -31,7 +32,8 @@ mod worker;
 
 use super::{Beat, MemberId, Spec};
 use crate::settings::Settings;
-use coordinator::{Coordinator, Durable, Memory, Told};
+use coordinator::{Coordinator, Memory, Told};
+use durable::Durable;
 use group::Group;
 use piece::Piece;
 use proto::settle::{Deed, Held, Plan, settle};
@@ -62,9 +64,11 @@ enum Fault {
     Halt,
     /// A worker is told to go.
     Drain,
+    /// Somebody asks for an older checkpoint.
+    RollBack,
 }
 
-const FAULTS: usize = Fault::Drain as usize + 1;
+const FAULTS: usize = Fault::RollBack as usize + 1;
 
 /// What is searched.
 #[derive(Clone, Debug)]
@@ -113,6 +117,10 @@ enum Defect {
     NoFence,
     /// Nobody is ever given up.
     SilenceIsNoLoss,
+    /// A rollback takes no number of a generation for itself.
+    ARollbackHasNoNumber,
+    /// A coordinator that takes over does not remove what another one rolled back from.
+    ARollbackIsLeftHalfDone,
 }
 
 impl Rules {
@@ -237,6 +245,7 @@ enum Event {
     Spoil(Generation),
     Halt(u64),
     Drain(u64, MemberId),
+    RollBack(u64, GlobalStep),
 }
 
 /// A promise that does not hold.

@@ -7,6 +7,7 @@ impl World {
     /// The first promise that does not hold.
     pub(super) fn check(&self) -> Result<(), Broken> {
         self.check_ledgers()?;
+        self.check_rollback()?;
         self.check_generations()?;
         self.check_checkpoints()
     }
@@ -36,6 +37,33 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What the run was rolled back from never comes back.
+    fn check_rollback(&self) -> Result<(), Broken> {
+        let (to, by) = self.durable.rolled_back;
+        let again = |state: &Lineage| state.iter().skip(to.0 as usize).any(|made| made.by <= by);
+        for (place, worker) in self.workers.iter().enumerate() {
+            let holding = &worker.holding;
+            if holding.settled > by && again(&holding.state) {
+                return Err(format!(
+                    "worker {place} goes on from {:?} after a rollback to step {to} as number {by}",
+                    holding.state
+                ));
+            }
+        }
+        let later = self
+            .durable
+            .committed
+            .values()
+            .find(|checkpoint| checkpoint.generation > by && again(&checkpoint.state));
+        match later {
+            None => Ok(()),
+            Some(checkpoint) => Err(format!(
+                "{:?} is committed after a rollback to step {to} as number {by}",
+                checkpoint.state
+            )),
+        }
     }
 
     /// States that count as those of one generation are of one line, and at most one step apart.

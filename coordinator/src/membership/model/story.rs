@@ -94,6 +94,9 @@ impl fmt::Display for Event {
             Self::Spoil(generation) => write!(f, "FAULT: the losses of this step of g{generation} are bad"),
             Self::Halt(epoch) => write!(f, "FAULT: coordinator {epoch} is asked to stop the run"),
             Self::Drain(epoch, id) => write!(f, "FAULT: {id} is told to go, by coordinator {epoch}"),
+            Self::RollBack(epoch, step) => {
+                write!(f, "FAULT: coordinator {epoch} is asked to go back to step {step}")
+            }
         }
     }
 }

@@ -60,8 +60,17 @@ fn two_workers_with_something_that_is_asked_of_them() {
 }
 
 #[test]
+fn two_workers_that_are_rolled_back() {
+    hold(&[
+        (2, 3, 1, &[RollBack]),
+        (2, 2, 1, &[RollBack, RollBack]),
+        (1, 3, 1, &[RollBack, KillCoordinator]),
+    ]);
+}
+
+#[test]
 fn one_worker_with_two_faults() {
-    let kinds = [Kill, Stop, Cut, KillCoordinator, Rival, Message, Spoil, Halt, Drain];
+    let kinds = [Kill, Stop, Cut, KillCoordinator, Rival, Message, Spoil, Halt, Drain, RollBack];
     for (place, one) in kinds.iter().enumerate() {
         kinds[..=place].iter().for_each(|other| hold(&[(1, 2, 1, &[*one, *other])]));
     }
@@ -77,7 +86,7 @@ fn three_workers_with_one_fault() {
 /// A defect, the bound within which it has to be found, and what then does not hold.
 type Planted = (Defect, (u32, u64, u64, &'static [Fault]), &'static str);
 
-const PLANTED: [Planted; 14] = [
+const PLANTED: [Planted; 16] = [
     (Defect::TheLowestStepWins, (2, 1, 0, &[Sever]), "though a rank of it held step 1"),
     (
         Defect::BranchesAreNotToldApart,
@@ -95,6 +104,8 @@ const PLANTED: [Planted; 14] = [
     (Defect::LooksBeforeItOpens, (1, 2, 1, &[Rival]), "the run fails"),
     (Defect::TheLastPartIsReportedOnce, (2, 1, 0, &[KillCoordinator]), "the run fails"),
     (Defect::TheLastPartIsReportedOnce, (2, 1, 0, &[Cut]), "the run fails"),
+    (Defect::ARollbackHasNoNumber, (1, 3, 1, &[RollBack]), "after a rollback"),
+    (Defect::ARollbackIsLeftHalfDone, (1, 3, 1, &[RollBack, KillCoordinator]), "after a rollback"),
     (Defect::SilenceIsNoLoss, (2, 1, 0, &[Kill]), "the run does not end"),
 ];
 
@@ -141,7 +152,10 @@ fn two_workers_that_keep_checkpoints() {
     for one in [Cut, Kill, Stop, Rival] {
         hold(&[(2, 2, 1, &[one])]);
     }
-    for one in [Sever, Kill, Spoil] {
+    for one in [Sever, Kill, Spoil, RollBack] {
         hold(&[(2, 2, 1, &[one, KillCoordinator])]);
+    }
+    for one in [Cut, Kill, Stop, Message] {
+        hold(&[(2, 2, 1, &[one, RollBack])]);
     }
 }

@@ -138,7 +138,7 @@ pub(super) struct Worker {
     pub(super) generation: Generation,
     /// What it says of its last seat, and of what it held then.
     pub(super) broken: bool,
-    pub(super) fresh: bool,
+    pub(super) settled: Generation,
     pub(super) orders: Orders,
     pub(super) served: u64,
     pub(super) holding: Holding,
@@ -158,7 +158,7 @@ impl Worker {
             refused: false,
             generation: Generation(0),
             broken: false,
-            fresh: true,
+            settled: Generation(0),
             orders: Orders::default(),
             served: 0,
             holding: Holding::default(),
@@ -185,20 +185,20 @@ impl Worker {
     pub(super) fn beat(&self) -> Option<Beat> {
         let phase = match self.seat.as_ref().map(|seat| seat.stage) {
             None => Phase::Waiting,
-            // Preparing makes no difference to what the coordinator decides.
+            // That it is preparing the coordinator sees by what it says of its state.
             Some(Stage::Meet | Stage::Table | Stage::Hand | Stage::Compare) => Phase::Training,
             Some(Stage::Gather | Stage::Vote | Stage::Part) => Phase::Training,
             Some(Stage::Flush | Stage::End) => Phase::Finishing,
         };
-        let Self { generation, broken, fresh, .. } = *self;
+        let Self { generation, broken, settled, .. } = *self;
         let (member, applied) = (self.member?, self.holding.applied());
-        Some(Beat { member, generation, applied, phase, broken, fresh })
+        Some(Beat { member, generation, applied, phase, broken, settled })
     }
 
     /// Has no seat any more.
     pub(super) fn wait(&mut self, broken: bool) {
         (self.seat, self.broken) = (None, broken);
-        self.fresh = self.holding.settled.0 == 0;
+        self.settled = self.holding.settled;
     }
 
     /// Takes the seat that it was told of, if it has none.

@@ -84,7 +84,7 @@ impl Run {
                     applied: GlobalStep(applied),
                     phase,
                     broken,
-                    fresh: back == 0,
+                    settled: Generation(generation.0 * u64::from(back > 0)),
                 };
                 self.it.heartbeat(beat, now).err()
             }
