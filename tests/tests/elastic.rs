@@ -1,9 +1,12 @@
 //! Runs that lose, gain and replace workers and coordinators while they train: nothing is lost, and nothing is learned otherwise.
 #![allow(clippy::unwrap_used)]
 
+use e2e::program;
 use e2e::run::{Place, Running, alive, signal, tandem};
 use e2e::worker::Worker;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// Steps that no run of a test reaches before it is ended.
 const FOREVER: &str = "optimizer.steps=100000";
@@ -228,10 +231,14 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
     let start = |name: &str| Worker::start(&url, &place.path(name), &[]);
     let (one, two) = (start("one"), start("two"));
     run.trains_on(2);
-    let watch = std::thread::spawn({
-        let url = url.clone();
-        move || tandem(&["watch", "--json", "--coordinator", &url])
-    });
+    let mut watch = Command::new(program("tandem"))
+        .args(["watch", "--json", "--coordinator", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut watched = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // It watches by now.
+    let first = watched.next().unwrap();
     let ask = |verb: &[&str]| tandem(&[verb, &["--coordinator", &url]].concat());
 
     let told = ask(&["pause"]);
@@ -266,10 +273,10 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
 
     assert_eq!(ask(&["stop"]).code, Some(0));
     assert_eq!((third.end(), run.end().code), (Some(75), Some(75)));
-    let watched = watch.join().unwrap();
-    assert_eq!(watched.code, Some(75), "{}", watched.err);
-    let states: Vec<Value> = watched.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(states.iter().any(|status| status["state"] == "paused"), "{}", watched.out);
+    let told: Vec<String> = std::iter::once(first).chain(watched).collect();
+    assert_eq!(watch.wait().unwrap().code(), Some(75));
+    let states: Vec<Value> = told.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(states.iter().any(|status| status["state"] == "paused"), "{told:?}");
     let told = tandem(&["events", "--json", "--run", &place.path("out")]);
     let events: Vec<Value> = told.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let asked: Vec<&str> = events
