@@ -239,6 +239,7 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
     let mut watched = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
     // It watches by now.
     let first = watched.next().unwrap();
+    let rest = std::thread::spawn(move || watched.collect::<Vec<String>>());
     let ask = |verb: &[&str]| tandem(&[verb, &["--coordinator", &url]].concat());
 
     let told = ask(&["pause"]);
@@ -273,7 +274,7 @@ fn a_run_is_steered_while_it_trains_and_its_journal_tells_of_it() {
 
     assert_eq!(ask(&["stop"]).code, Some(0));
     assert_eq!((third.end(), run.end().code), (Some(75), Some(75)));
-    let told: Vec<String> = std::iter::once(first).chain(watched).collect();
+    let told = [vec![first], rest.join().unwrap()].concat();
     assert_eq!(watch.wait().unwrap().code(), Some(75));
     let states: Vec<Value> = told.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(states.iter().any(|status| status["state"] == "paused"), "{told:?}");
