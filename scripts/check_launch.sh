@@ -74,7 +74,8 @@ packages() { # command package...
 lint() {
   install_tools
   local file
-  PATH="$folder/bin:$PATH" shellcheck -x scripts/check_launch.sh "$launch"/*.sh "$launch"/slurm.sbatch >"$place/said" || bad shellcheck
+  PATH="$folder/bin:$PATH" shellcheck -x scripts/check_launch.sh "$launch"/*.sh "$launch"/slurm.sbatch scripts/lib/*.sh \
+    scripts/{clients,interop,stores}.sh >"$place/said" || bad shellcheck
   ok 'shellcheck has nothing to say'
   "$folder/bin/hadolint" --ignore DL3008 docker/*.Dockerfile >"$place/said" || bad hadolint
   ok 'hadolint has nothing to say'

@@ -250,6 +250,9 @@ pub struct Run {
     /// Who may connect
     #[command(flatten)]
     pub access: Access,
+    /// OTLP receiver for gRPC that gets spans of what is done, by the workers as well, such as http://127.0.0.1:4317
+    #[arg(long, value_name = "URL", env = "TANDEM_TRACES")]
+    pub traces: Option<String>,
     /// More workers that hold the program ready, and take part in the place of one that was lost
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub spare: u32,
@@ -267,6 +270,9 @@ pub struct Coordinator {
     /// Who may connect
     #[command(flatten)]
     pub access: Access,
+    /// OTLP receiver for gRPC that gets spans of what is done, such as http://127.0.0.1:4317
+    #[arg(long, value_name = "URL", env = "TANDEM_TRACES")]
+    pub traces: Option<String>,
     /// Goes on from the newest committed checkpoint, if there is one, and with the workers of a coordinator that was killed
     #[arg(long)]
     pub resume: bool,

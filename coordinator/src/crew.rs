@@ -5,7 +5,7 @@ use crate::{
     control::Control,
     start::Launch,
     supervise::{Next, Slot},
-    workers::{Ended, Workers, is_worker},
+    workers::{Ended, Given, Workers, is_worker},
 };
 use proto::Exit;
 use std::{path::Path, time::Duration};
@@ -24,9 +24,9 @@ impl Crew {
     ///
     /// # Errors
     /// A missing program, logs that can't be written.
-    pub fn start(launch: &Launch, spares: u32, credentials: Option<&Path>, logs: &Path) -> Result<Self> {
+    pub fn start(launch: &Launch, spares: u32, given: Given<'_>, logs: &Path) -> Result<Self> {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let mut workers = Workers::new(&launch.url, credentials, logs)?;
+        let mut workers = Workers::new(&launch.url, given, logs)?;
         let wanted = launch.config.run.workers;
         let slot = |number| Slot::new(number >= wanted, launch.lead.resume);
         let mut slots: Vec<Slot> = (0..wanted + spares).map(slot).collect();

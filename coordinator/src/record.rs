@@ -10,7 +10,9 @@ use crate::{
 };
 use proto::{GlobalStep, Rank};
 use std::{collections::BTreeSet, time::Duration};
+use telemetry::SPANS;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 /// How often an idle coordinator looks whether another one has taken over.
 const LOOK: Duration = Duration::from_secs(3);
@@ -191,7 +193,9 @@ async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> R
 
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.
 async fn commit(control: &Control, prepared: &Prepared, request: u64) {
-    while let Err(error) = control.commit(prepared, request).await {
+    let step = prepared.attempt().1.0 as i64;
+    let span = tracing::trace_span!(target: SPANS, "commit", step);
+    while let Err(error) = control.commit(prepared, request).instrument(span.clone()).await {
         tracing::warn!(
             "the checkpoint's marker can't be written, so nothing is decided until it can: {error}"
         );

@@ -38,6 +38,15 @@ pub struct Ended {
     pub lived: Duration,
 }
 
+/// What workers are started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// What they show the coordinator.
+    pub credentials: Option<&'a Path>,
+    /// Where their traces go.
+    pub traces: Option<&'a str>,
+}
+
 /// What becomes of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -72,15 +81,16 @@ pub fn program() -> Result<PathBuf> {
 }
 
 impl Workers {
-    /// Workers that join `url`, with what they show it. What they say goes to `logs/worker-N.log`.
+    /// Workers that join `url`. What they say goes to `logs/worker-N.log`.
     ///
     /// # Errors
     /// A missing program, logs that can't be written.
-    pub fn new(url: &str, credentials: Option<&Path>, logs: &Path) -> Result<Self> {
+    pub fn new(url: &str, given: Given<'_>, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs).map_err(|source| Error::Write { path: logs.into(), source })?;
         let (watched, fate) = (JoinSet::new(), watch::Sender::new(Fate::Run));
         let mut arguments: Vec<OsString> = vec!["--coordinator".into(), url.into()];
-        arguments.extend(credentials.iter().flat_map(|folder| ["--credentials".into(), folder.into()]));
+        arguments.extend(given.credentials.iter().flat_map(|folder| ["--credentials".into(), folder.into()]));
+        arguments.extend(given.traces.iter().flat_map(|url| ["--traces".into(), url.into()]));
         Ok(Self { program: program()?, arguments, logs: logs.into(), watched, fate })
     }
 

@@ -4,7 +4,18 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { filled, launch, open, overhang, painted, shoot, shownStep, told } from './browser.mjs';
+import {
+  elapse,
+  launch,
+  nextAnswer,
+  open,
+  overhang,
+  painted,
+  settled,
+  shoot,
+  shownStep,
+  told,
+} from './browser.mjs';
 import { start } from './mock.mjs';
 
 const PAGE = process.env.TANDEM_PAGE;
@@ -41,16 +52,17 @@ function assertClean({ errors, strangers }) {
   assert.deepEqual(strangers, []);
 }
 
-/** Every section shows what the JSON tells; of a run that goes on, perhaps only after the next poll. */
+/** Every section shows what the JSON tells; of a run that goes on, perhaps only after the next answer. */
 async function assertSections(page, url) {
-  for (let tries = 0; tries < 3; tries += 1) {
+  for (let tries = 0; ; tries += 1) {
     try {
       return await assertSectionsNow(page, url);
-    } catch {
-      await page.waitForTimeout(1500);
+    } catch (error) {
+      const { exit_code: code } = await told(url, 'run');
+      if (tries === 3 || code !== null) throw error;
     }
+    await nextAnswer(page);
   }
-  return assertSectionsNow(page, url);
 }
 
 /** Every section shows what the JSON tells, or says that there is nothing. */
@@ -93,8 +105,7 @@ async function assertLooks(url, name) {
     [1920, 'dark'],
   ]) {
     const opened = await open(browser, url, { width, scheme });
-    await filled(opened.page);
-    await opened.page.waitForTimeout(1500);
+    await settled(opened);
     assert.ok((await overhang(opened.page)) <= 0, `the page is wider than ${width} pixels`);
     const ground = await opened.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const [red] = ground.match(/\d+/g).map(Number);
@@ -109,8 +120,7 @@ test('a run that trains is shown, and goes on', only('live'), async () => {
   const url = await addressOf('live');
   const opened = await open(browser, url);
   const { page } = opened;
-  await filled(page);
-  await page.waitForTimeout(2500);
+  await settled(opened);
   await assertSections(page, url);
   const before = await shownStep(page);
   await page.waitForFunction(
@@ -122,7 +132,6 @@ test('a run that trains is shown, and goes on', only('live'), async () => {
   assert.match(await page.title(), /step [\d,]+ of [\d,]+/);
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
   await page.setViewportSize({ width: 1440, height });
-  await page.waitForTimeout(500);
   const [full, seen] = await painted(page);
   assert.ok(seen >= 4 && full === seen, `${full} of ${seen} drawings are painted`);
   assertClean(opened);
@@ -202,16 +211,24 @@ test('thousands of workers are shown at once, and the page stays quick', only('m
   assert.ok(first < 2, `the first picture took ${first.toFixed(2)} s of the main thread`);
   await assertSections(page, url);
   const middle = await busy();
-  const longest = await page.evaluate(async () => {
+  const { longest, millis } = await page.evaluate(async () => {
     let most = 0;
     const watch = new PerformanceObserver((list) => {
       for (const { duration } of list.getEntries()) most = Math.max(most, duration);
     });
     watch.observe({ type: 'longtask' });
-    await new Promise((done) => setTimeout(done, 6000));
-    return most;
+    const began = performance.now();
+    await new Promise((done) => {
+      let answers = 0;
+      const count = new MutationObserver(() => {
+        answers += 1;
+        if (answers === 6) done();
+      });
+      count.observe(document.getElementById('polling'), { childList: true });
+    });
+    return { longest: most, millis: performance.now() - began };
   });
-  const share = ((await busy()) - middle) / 6;
+  const share = ((await busy()) - middle) / (millis / 1000);
   assert.ok(longest < 400, `a task of ${longest} ms while polling`);
   assert.ok(share < 0.3, `polling takes ${(share * 100).toFixed(0)} % of the main thread`);
   console.log(`first ${first.toFixed(2)} s, then ${(share * 100).toFixed(1)} %, longest task ${longest} ms`);
@@ -233,19 +250,19 @@ test('the looks of thousands of workers', only('many'), async () =>
 
 test('a run that is over says how, and is asked no more', only('over'), async () => {
   const url = await addressOf('over');
-  const opened = await open(browser, url);
-  const { page, requests } = opened;
-  await filled(page);
-  await page.waitForTimeout(2500);
+  const opened = await open(browser, url, { clock: true });
+  const { page, traffic } = opened;
+  await settled(opened);
   await assertSections(page, url);
   const run = await told(url, 'run');
   const banner = await page.locator('#banner').innerText();
   assert.ok(banner.includes(run.reason), banner);
   if (run.exit_code !== null) assert.ok(banner.includes(`Exit code ${run.exit_code}`), banner);
-  await page.waitForTimeout(3000);
-  const before = requests.length;
-  await page.waitForTimeout(3000);
-  assert.equal(requests.length, before, requests.slice(before).join(' '));
+  // Parts that did not come are asked for three times more; these did.
+  await elapse(page, 5);
+  const before = traffic.requests.length;
+  await elapse(page, 60);
+  assert.equal(traffic.requests.length, before, traffic.requests.slice(before).join(' '));
   assertClean(opened);
   await opened.close();
 });
@@ -259,8 +276,7 @@ test('hostile texts stay texts, and missing numbers are said to be missing', { t
   await assertLooks(url, 'hostile');
   const opened = await open(browser, url);
   const { page } = opened;
-  await filled(page);
-  await page.waitForTimeout(2000);
+  await settled(opened);
   assert.equal(await page.evaluate(() => window.broken), undefined);
   assert.equal(await page.locator('body script, main img[src="x"], main img[onerror]').count(), 0);
   assert.match(await page.locator('#name').innerText(), /^<script>/);
@@ -273,8 +289,7 @@ test('hostile texts stay texts, and missing numbers are said to be missing', { t
 test('a run of which nothing is known yet says so everywhere', { timeout: 120e3 }, async () => {
   const { url } = await mocked('blank');
   const opened = await open(browser, url);
-  await filled(opened.page);
-  await opened.page.waitForTimeout(1500);
+  await settled(opened);
   await assertSections(opened.page, url);
   assert.equal(await opened.page.locator('main .empty:visible').count(), 8);
   assertClean(opened);
@@ -283,8 +298,9 @@ test('a run of which nothing is known yet says so everywhere', { timeout: 120e3 
 
 test('a coordinator that is away is said to be, and found again', { timeout: 120e3 }, async () => {
   const server = await mocked('unreachable');
-  const { page, errors, strangers, close } = await open(browser, server.url);
-  await filled(page);
+  const opened = await open(browser, server.url);
+  const { page, errors, strangers, close } = opened;
+  await settled(opened);
   assert.equal(await page.locator('#banner').isVisible(), false);
   server.down();
   await page.waitForFunction(() =>
@@ -310,14 +326,19 @@ test('a coordinator that is away is said to be, and found again', { timeout: 120
   await close();
 });
 
-test('only reading: GET, below the page, and only what changed', { timeout: 60e3 }, async () => {
-  const server = await mocked('over');
-  const { page, close } = await open(browser, server.url);
-  await filled(page);
-  await page.waitForTimeout(6000);
-  const times = (name) => server.asked.filter((path) => path.endsWith(`/api/${name}`)).length;
-  for (const name of ['series', 'events', 'generations', 'quarantine', 'evaluation']) {
-    assert.equal(times(name), 1, `${name} was asked for ${times(name)} times`);
+test('only what changed is asked for again', { timeout: 60e3 }, async () => {
+  for (const scenario of ['live', 'over']) {
+    const server = await mocked(scenario);
+    const opened = await open(browser, server.url, { clock: true });
+    await settled(opened);
+    await elapse(opened.page, 60);
+    const times = (name) => server.asked.filter((path) => path.endsWith(`/api/${name}`)).length;
+    const goesOn = scenario === 'live';
+    assert.equal(times('run') > 10, goesOn, `a run that is ${scenario} was asked for ${times('run')} times`);
+    const same = goesOn ? [] : ['run', 'series', 'events', 'evaluation'];
+    for (const name of [...same, 'generations', 'quarantine']) {
+      assert.equal(times(name), 1, `${name} was asked for ${times(name)} times`);
+    }
+    await opened.close();
   }
-  await close();
 });

@@ -37,6 +37,9 @@ pub struct Train {
     /// those of all workers
     #[arg(long, value_name = "ADDRESS:PORT", env = "TANDEM_METRICS")]
     pub metrics: Option<String>,
+    /// OTLP receiver for gRPC that gets spans of this worker's steps, such as http://127.0.0.1:4317
+    #[arg(long, value_name = "URL", env = "TANDEM_TRACES")]
+    pub traces: Option<String>,
     /// Seconds that are spent on reaching the coordinator
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0, env = "TANDEM_CONNECT_TIMEOUT")]
     pub connect_timeout: f64,

@@ -4,6 +4,8 @@ use c10d::Span;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::time::Instant;
+use telemetry::SPANS;
+use tracing::span::EnteredSpan;
 
 /// A part of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +48,17 @@ impl Phase {
 /// where it is waited for.
 #[derive(Debug, Default)]
 pub struct Laps {
-    now: Option<(Phase, Instant, Option<Span>)>,
+    now: Option<Lap>,
     seconds: BTreeMap<Phase, f64>,
+}
+
+/// The phase that goes on, in the trace of a profile and for a collector.
+#[derive(Debug)]
+struct Lap {
+    phase: Phase,
+    begin: Instant,
+    _profiled: Option<Span>,
+    _traced: EnteredSpan,
 }
 
 impl Laps {
@@ -61,12 +72,17 @@ impl Laps {
     /// The phase before ends, and this one begins; it may have been there before.
     pub fn enter(&mut self, phase: Phase) {
         self.end();
-        self.now = Some((phase, Instant::now(), Span::open(phase.label()).ok()));
+        self.now = Some(Lap {
+            phase,
+            begin: Instant::now(),
+            _profiled: Span::open(phase.label()).ok(),
+            _traced: tracing::trace_span!(target: SPANS, "phase", otel.name = phase.name()).entered(),
+        });
     }
 
     /// The phase ends.
     pub fn end(&mut self) {
-        if let Some((phase, begin, _)) = self.now.take() {
+        if let Some(Lap { phase, begin, .. }) = self.now.take() {
             *self.seconds.entry(phase).or_default() += begin.elapsed().as_secs_f64();
         }
     }

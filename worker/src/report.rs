@@ -290,6 +290,7 @@ impl Sender {
         Ok(())
     }
 
+    #[tracing::instrument(target = "spans", level = "trace", name = "write checkpoint", skip_all, fields(step = share.snapshot.step.0 as i64))]
     async fn write(&mut self, share: &Arc<Share>) -> Result<()> {
         self.write_segments().await?;
         let given = share.clone();

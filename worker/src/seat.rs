@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use telemetry::SPANS;
 
 /// How often a wait for the other ranks looks whether it is still of use.
 const LOOK: Duration = Duration::from_millis(10);
@@ -168,10 +169,15 @@ pub(crate) fn sit(
     interface: Option<&str>,
 ) -> Result<Place> {
     warm.check(&seat.dataset)?;
-    let mut group = seat.meet(session, warm, interface)?;
+    let Seat { generation, rank, .. } = *seat;
+    let _span =
+        tracing::trace_span!(target: SPANS, "sit", generation = generation.0 as i64, rank = i64::from(rank.0)).entered();
+    let mut group =
+        tracing::trace_span!(target: SPANS, "meet").in_scope(|| seat.meet(session, warm, interface))?;
     let first = warm.first(session.runtime(), (seat.resume_by, seat.resume));
     let steps = warm.steps_per_epoch;
-    let settled = holding.settle(&warm.config, steps, seat.generation, &first, &mut group)?;
+    let settled = tracing::trace_span!(target: SPANS, "settle")
+        .in_scope(|| holding.settle(&warm.config, steps, generation, &first, &mut group))?;
     let loader = seat.load(warm, holding.state.step)?;
     Ok(Place { group, loader, settled })
 }

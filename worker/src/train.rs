@@ -17,6 +17,8 @@ use proto::{GlobalStep, RunConfig, v1};
 use shards::loader::{Batch, Loader};
 use std::time::Instant;
 use tch::Tensor;
+use telemetry::SPANS;
+use tracing::Span;
 
 /// Takes part in a run from joining to leaving.
 ///
@@ -160,6 +162,8 @@ impl Turn<'_> {
         let steps = self.warm.config.optimizer.steps;
         let mut end = End::Done;
         while self.step().0 < steps {
+            // A trace of its own: one of the whole run would never end.
+            let _span = span(self.step().next(), self.seat).entered();
             let start = Instant::now();
             self.trainer.laps().start(Phase::Data);
             let batch = self.loader.next_batch()?;
@@ -271,6 +275,12 @@ impl Turn<'_> {
         }
         self.warm.outbox.steps(steps, replaced)
     }
+}
+
+/// What a collector is told of a step.
+fn span(step: GlobalStep, seat: &Seat) -> Span {
+    let (step, generation, rank) = (step.0 as i64, seat.generation.0 as i64, i64::from(seat.rank.0));
+    tracing::trace_span!(target: SPANS, parent: None, "step", step, generation, rank)
 }
 
 /// Whether a checkpoint that was due up to `step` is not committed.

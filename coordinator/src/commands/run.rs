@@ -11,6 +11,7 @@ use crate::{
     record, server,
     start::{Launch, Lead, Start, URL, start},
     summary,
+    workers::Given,
 };
 use access::{Credentials, Guard};
 use proto::{Exit, Generation, RunConfig, checkpoint};
@@ -22,6 +23,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use telemetry::{Telemetry, Traces};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -42,8 +44,10 @@ pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
         Start::Ready(launch) => *launch,
     };
     let logs = launch.folder.join("logs");
-    log_to(&logs)?;
-    let crew = Crew::start(&launch, arguments.spare, arguments.access.credentials.as_deref(), &logs)?;
+    let _telemetry = log_to(&logs, arguments.traces.as_deref())?;
+    let given =
+        Given { credentials: arguments.access.credentials.as_deref(), traces: arguments.traces.as_deref() };
+    let crew = Crew::start(&launch, arguments.spare, given, &logs)?;
     eprintln!(
         "run {}: {} workers, coordinator at {}, logs in {}",
         launch.config.run.name,
@@ -57,11 +61,12 @@ pub(super) async fn run(arguments: &Run, out: &mut impl Write) -> Result<()> {
 /// `tandem coordinator`.
 pub(super) async fn coordinator(arguments: &Coordinator, out: &mut impl Write) -> Result<()> {
     let guard = guard(&arguments.access)?;
+    let _telemetry = telemetry::start(stderr, stderr().is_terminal(), traces(arguments.traces.as_deref()))
+        .map_err(Error::Value)?;
     let launch = match start(&arguments.layers, arguments.resume, guard.is_some()).await? {
         Start::Done(config) => return done(&config, out),
         Start::Ready(launch) => *launch,
     };
-    telemetry::start(stderr, stderr().is_terminal());
     let workers = launch.config.run.workers;
     eprintln!(
         "run {}: start {workers} times: tandem-worker --coordinator {}",
@@ -86,15 +91,18 @@ fn done(config: &RunConfig, out: &mut impl Write) -> Result<()> {
     )
 }
 
-fn log_to(logs: &Path) -> Result<()> {
+fn traces(url: Option<&str>) -> Traces<'_> {
+    Traces { service: "tandem-coordinator", url }
+}
+
+fn log_to(logs: &Path, url: Option<&str>) -> Result<Telemetry> {
     let path = logs.join("coordinator.log");
     let open = || {
         fs::create_dir_all(logs)?;
         OpenOptions::new().create(true).append(true).open(&path)
     };
     let file = open().map_err(|source| Error::Write { path: path.clone(), source })?;
-    telemetry::start(Mutex::new(file), false);
-    Ok(())
+    telemetry::start(Mutex::new(file), false, traces(url)).map_err(Error::Value)
 }
 
 /// Serves the run until its verdict, and tells how it ended.

@@ -169,6 +169,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Fenced`], then and for ever, when another coordinator has opened the journal; a store that refuses.
+    #[tracing::instrument(target = "spans", level = "trace", name = "journal", skip_all)]
     pub async fn append(&self, event: Event) -> Result<(), JournalError> {
         let mut head = self.head.lock().await;
         loop {

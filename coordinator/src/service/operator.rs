@@ -14,6 +14,7 @@ use proto::{
     v1::{self, operator_server::Operator},
 };
 use std::{sync::Arc, time::Duration};
+use telemetry::SPANS;
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status};
 
@@ -60,6 +61,7 @@ impl Service {
         let by = one_line(&by, LONGEST_NAME);
         let by = if by.is_empty() { "somebody".into() } else { by };
         let by = caller.map_or(by.clone(), |caller| format!("{}, as {by}", caller.name));
+        let _span = tracing::trace_span!(target: SPANS, "ask", otel.name = what, by).entered();
         self.answered.once(&id, &what, || {
             let asked = Asked { id: id.clone(), by: by.clone(), what: what.clone() };
             let expected = Generation(expected_generation);

@@ -4,10 +4,12 @@
 //! line is kept.
 
 mod lines;
+mod traces;
 
 use lines::Lines;
 use proto::v1::LogLine;
 use std::sync::OnceLock;
+use traces::Exporter;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -23,14 +25,44 @@ struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
+/// The target of the spans that are sent to a collector. They are of level TRACE: without a collector they cost nothing.
+/// Numbers in them are i64: others come as texts.
+pub const SPANS: &str = "spans";
+
+/// What a process says of itself, from its start to its end.
+#[derive(Debug)]
+#[must_use = "what is left to be sent goes with it"]
+pub struct Telemetry {
+    _traces: Option<Exporter>,
+}
+
+/// Where spans go: the name of this kind of process, and the URL of an OTLP receiver for gRPC.
+#[derive(Clone, Copy, Debug)]
+pub struct Traces<'a> {
+    /// `service.name` of OpenTelemetry's conventions.
+    pub service: &'static str,
+    /// Such as `http://127.0.0.1:4317`; none for no traces.
+    pub url: Option<&'a str>,
+}
+
 /// Starts the log of this process, with colours if `ansi`. RUST_LOG says what is shown.
-pub fn start(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static, ansi: bool) {
+///
+/// # Errors
+/// A place for traces that can't be one.
+pub fn start(
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    ansi: bool,
+    traces: Traces<'_>,
+) -> Result<Telemetry, String> {
+    let traces = traces.url.map(|url| Exporter::new(traces.service, url)).transpose()?;
     let (filter, handle) = reload::Layer::new(as_started());
     let lines = Lines::default();
     let shown = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).with_target(false);
-    tracing_subscriber::registry().with(shown.and_then(lines.clone()).with_filter(filter)).init();
+    let log = shown.and_then(lines.clone()).with_filter(filter);
+    tracing_subscriber::registry().with(log).with(traces.as_ref().map(Exporter::layer)).init();
     // The line above ends a process that does it twice.
     let _ = LOG.set(Log { filter: handle, lines });
+    Ok(Telemetry { _traces: traces })
 }
 
 fn as_started() -> EnvFilter {
