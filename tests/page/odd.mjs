@@ -74,7 +74,7 @@ export function hostile() {
         lanes: [0, 5],
         seconds: { [HOSTILE]: 0.5, [LONG]: null },
       }),
-      bad({ member: 'x', lanes: [null, 3], rank: 2, seconds: { data: -1, reduce: 'NaN' } }),
+      bad({ member: 'x', lanes: [null, 3], rank: 2, seconds: { data: -1, vote: 'NaN' } }),
     ];
     return {
       ...common(0, 1),

@@ -286,6 +286,34 @@ test('hostile texts stay texts, and missing numbers are said to be missing', { t
   await opened.close();
 });
 
+test('the phases of a step are told apart by colour', { timeout: 60e3 }, async () => {
+  const { url } = await mocked('live');
+  for (const scheme of ['light', 'dark']) {
+    const opened = await open(browser, url, { scheme });
+    await settled(opened);
+    const phases = await opened.page.locator('.phases tbody tr:not(.sum)').evaluateAll((rows) =>
+      rows.map((row) => {
+        const { backgroundColor, backgroundImage } = getComputedStyle(row.querySelector('.swatch'));
+        const isHatched = backgroundImage !== 'none';
+        const [colour] = (isHatched ? backgroundImage : backgroundColor).match(/rgb\([^)]+\)/);
+        return { name: row.innerText.split('\t')[0].trim(), isHatched, colour: colour.match(/\d+/g).map(Number) };
+      }),
+    );
+    const names = ['data', 'encode', 'update', 'gather', 'learn', 'vote'];
+    assert.deepEqual(phases.map(({ name }) => name).toSorted(), names.toSorted());
+    const drawn = await opened.page.locator('.bar').first().locator('span').count();
+    assert.equal(drawn, names.length);
+    for (const one of phases)
+      for (const other of phases) {
+        if (one === other || one.isHatched !== other.isHatched) continue;
+        const apart = one.colour.reduce((sum, part, at) => sum + Math.abs(part - other.colour[at]), 0);
+        assert.ok(apart > 100, `${one.name} and ${other.name} are ${apart} apart in the ${scheme}`);
+      }
+    assertClean(opened);
+    await opened.close();
+  }
+});
+
 test('a run of which nothing is known yet says so everywhere', { timeout: 120e3 }, async () => {
   const { url } = await mocked('blank');
   const opened = await open(browser, url);

@@ -144,10 +144,10 @@ test('who was alive when', async () => {
 });
 
 test('a straggler is who works longest, not who waits longest', async () => {
-  const member = (rank, forward) => ({
+  const member = (rank, encode) => ({
     member: `1-${rank}`,
     rank,
-    seconds: { forward, reduce: 1 - forward },
+    seconds: { encode, gather: 1 - encode },
   });
   const members = [
     member(0, 0.3),
@@ -157,7 +157,7 @@ test('a straggler is who works longest, not who waits longest', async () => {
     { member: '1-4', rank: null, seconds: {} },
   ];
   const [found] = await values('phases', [['compare', members]]);
-  assert.deepEqual(found.names, ['forward', 'reduce']);
+  assert.deepEqual(found.names, ['encode', 'gather']);
   assert.deepEqual(
     found.rows.map((row) => row.member.member),
     ['1-1', '1-2', '1-0', '1-3', '1-4'],
@@ -172,10 +172,11 @@ test('phases of work and waiting together say nothing of who is slow', async () 
   const member = (rank, encode) => ({
     member: `1-${rank}`,
     rank,
-    seconds: { encode, learn: 2 - encode, vote: 0.1 },
+    // In the order of their names, as the coordinator tells them.
+    seconds: { data: 0.1, encode, gather: 0.3, learn: 2 - encode, update: 0.1, vote: 0.1 },
   });
   const [found] = await values('phases', [['compare', [member(0, 0.3), member(1, 0.3), member(2, 0.6)]]]);
-  assert.deepEqual(found.names, ['encode', 'learn', 'vote']);
+  assert.deepEqual(found.names, ['data', 'encode', 'update', 'gather', 'learn', 'vote']);
   assert.deepEqual(
     found.rows.map((row) => [row.member.rank, row.isStraggler]),
     [
@@ -187,8 +188,8 @@ test('phases of work and waiting together say nothing of who is slow', async () 
   await check('phases', [
     [['isWaiting', 'learn'], false],
     [['isTogether', 'learn'], true],
-    [['isWaiting', 'all_reduce'], true],
-    [['isTogether', 'data'], false],
+    ...['gather', 'vote', 'all_reduce'].map((name) => [['isWaiting', name], true]),
+    ...['data', 'encode', 'update'].map((name) => [['isTogether', name], false]),
   ]);
 });
 

@@ -14,19 +14,14 @@ export function random(seed) {
   };
 }
 
-/** The seconds of a worker's phases; those who are done early wait in reduce. */
+/** The seconds of a worker's phases; those who are done early wait in gather, learn and vote. */
 function phases(noise, slow) {
-  const [data, forward, backward] = [0.012 + 0.01 * noise(), 0.21 * slow, 0.34 * slow].map(
+  const [data, encode, backward] = [0.012 + 0.01 * noise(), 0.21 * slow, 0.34].map(
     (part) => part + 0.02 * noise(),
   );
-  const reduce = Math.max(0.04, 0.75 - data - forward - backward);
-  return { data, forward, backward, reduce, update: 0.022 + 0.002 * noise() };
-}
-
-/** The same of phases as Tandem's own step has them. */
-function laps(noise, slow) {
-  const { data, forward, backward, reduce, update } = phases(noise, slow);
-  return { data, encode: forward, learn: backward + reduce * 0.7, update, vote: reduce * 0.3 };
+  const wait = Math.max(0.04, 0.6 - data - encode);
+  const update = 0.022 + 0.002 * noise();
+  return { data, encode, gather: wait * 0.5, learn: backward + wait * 0.3, vote: wait * 0.2, update };
 }
 
 function member(rank, world, lanes, noise, more = {}) {
@@ -215,9 +210,9 @@ export function live() {
     if (name === 'evaluation') return evaluation(step);
     const ids = generations.at(-1).members;
     const members = ids.map((id, rank) =>
-      member(rank, 4, 64, noise, { member: id, applied_step: step, seconds: laps(noise, 1) }),
+      member(rank, 4, 64, noise, { member: id, applied_step: step, seconds: phases(noise, 1) }),
     );
-    Object.assign(members[2], { seconds: laps(noise, 1.45), draining: true });
+    Object.assign(members[2], { seconds: phases(noise, 1.45), draining: true });
     members.push(
       member(4, 5, 64, noise, {
         member: '5-0',

@@ -64,11 +64,12 @@ impl Tally {
     }
 
     /// The report of this step, with the times since the last.
-    pub(crate) fn report(&mut self, outcome: &Outcome, counts: &[i64]) -> v1::StepReport {
+    pub(crate) fn report(&mut self, outcome: &Outcome, counts: &[i64], teacher_drift: f64) -> v1::StepReport {
         let Self { steps, seconds, waited, stalled } = std::mem::take(self);
         let mut scalars: HashMap<String, f64> =
             outcome.scalars.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         scalars.insert("checkpoint_stall".into(), stalled.as_secs_f64());
+        scalars.insert("teacher_drift".into(), teacher_drift);
         let mean = |total: Duration| total.as_secs_f64() / f64::from(steps.max(1));
         v1::StepReport {
             step: outcome.step.0,

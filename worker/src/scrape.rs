@@ -49,7 +49,7 @@ fn text(now: &HeartbeatRequest) -> String {
     let phases = now.seconds.iter().map(|(phase, seconds)| (labels([("phase", phase)]), *seconds));
     all.gauges(
         "step_phase_seconds",
-        "Time of this worker's last step, by phase: data, encode, learn, vote, update",
+        "Time of this worker's last step, by phase: data, encode, gather, learn, vote, update",
         phases,
     );
     all.text()

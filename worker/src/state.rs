@@ -146,6 +146,18 @@ impl State {
         sources.map(|(_, tensor)| tensor.shallow_clone()).collect()
     }
 
+    /// How far the teacher's parameters are from the student's, relative to these: the L2 norm of the difference over that of the student.
+    pub fn teacher_drift(&self) -> f64 {
+        let _guard = tch::no_grad_guard();
+        let norm = |tensors: &[Tensor]| Tensor::stack(tensors, 0).to_kind(Kind::Double).norm();
+        let students = self.averaged();
+        let pairs = self.teacher.tensors().into_iter().zip(&students);
+        // One after the other: all differences at once would be another model in memory.
+        let apart: Vec<Tensor> = pairs.map(|(teacher, student)| (teacher - student).norm()).collect();
+        let sizes: Vec<Tensor> = students.iter().map(Tensor::norm).collect();
+        (norm(&apart) / norm(&sizes)).double_value(&[])
+    }
+
     /// Takes up a state that [`tensors`](Self::tensors) and [`counters`](Self::counters) told.
     ///
     /// # Errors

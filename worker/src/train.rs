@@ -262,7 +262,9 @@ impl Turn<'_> {
         let safe = outcome.verdict.safe;
         self.ledger.safe(safe.ledger);
         let due = self.tally.due(&self.warm.config, outcome);
-        self.unreported.note(safe.reported, due.then(|| self.tally.report(outcome, &self.seat.counts)));
+        let drift = || self.trainer.state().teacher_drift();
+        let report = due.then(|| self.tally.report(outcome, &self.seat.counts, drift()));
+        self.unreported.note(safe.reported, report);
     }
 
     fn report(&mut self, outcome: &Outcome, replaced: Vec<v1::Substitution>) -> Result<()> {

@@ -8,7 +8,7 @@ use proto::{
 use std::collections::BTreeMap;
 
 /// Scalars of a step that have metrics of their own, and what they are.
-const SCALARS: [(&str, &str, &str); 10] = [
+const SCALARS: [(&str, &str, &str); 12] = [
     ("loss", "loss", "Sum of the three losses of the last reported step"),
     ("loss_itc", "loss_itc", "Image-text contrastive loss"),
     ("loss_mlm", "loss_mlm", "Masked language modelling loss"),
@@ -18,6 +18,8 @@ const SCALARS: [(&str, &str, &str); 10] = [
     ("temperature", "temperature", "Learned temperature of the contrastive loss"),
     ("alpha", "alpha", "Share of the momentum teacher's targets"),
     ("queue_filled", "queue_rows", "Rows of the queue that hold features"),
+    ("queue_age", "queue_age_steps", "Steps since the oldest row of the queue was added"),
+    ("teacher_drift", "teacher_drift_ratio", "Norm of teacher minus student, over that of the student"),
     (
         "checkpoint_stall",
         "checkpoint_stall_seconds",
@@ -80,12 +82,12 @@ fn members(all: &mut Exposition, status: &StatusReply) {
         let of = |phase: &str| labels([("member", &member.member), ("host", &member.host), ("phase", phase)]);
         member.seconds.iter().map(move |(phase, seconds)| (of(phase), *seconds))
     });
-    let help = "Time of each worker's last step, by phase: data, encode, learn, vote, update";
+    let help = "Time of each worker's last step, by phase: data, encode, gather, learn, vote, update";
     all.gauges("worker_step_phase_seconds", help, each);
     let by = |name: &str, values: BTreeMap<String, f64>| -> Vec<_> {
         values.into_iter().map(|(value, number)| (labels([(name, &value)]), number)).collect()
     };
     all.gauges("workers", "Workers that are here, by what they do", by("phase", phases));
-    let help = "Time of the slowest worker's last step, by phase: data, encode, learn, vote, update";
+    let help = "Time of the slowest worker's last step, by phase: data, encode, gather, learn, vote, update";
     all.gauges("slowest_step_phase_seconds", help, by("phase", slowest));
 }

@@ -5,7 +5,7 @@ use crate::alone;
 use crate::batch::LocalBatch;
 use crate::step::Trainer;
 use crate::toy::{batch, config, single};
-use crate::vote::Ballot;
+use crate::vote::{Ballot, Heeded};
 use proto::config::{OnAnomaly, Precision};
 use shards::ledger::Outcome as Recorded;
 use std::collections::BTreeMap;
@@ -122,4 +122,42 @@ fn compare_precisions() {
     };
     let (f32, bf16) = (loss(Precision::F32), loss(Precision::Bf16));
     assert!(f32 != bf16 && (f32 - bf16).abs() < 0.05 * f32, "{f32} and {bf16}");
+}
+
+#[test]
+fn the_learning_rate_is_that_of_the_schedule_times_what_was_voted() {
+    let config = config(0.0);
+    let step = |scale| {
+        let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
+        let before = snapshot(trainer.state());
+        let heeded = Heeded { learning_rate_scale: scale, ..Heeded::default() };
+        let outcome = trainer.step(&whole(0), &Ballot { heeded, ..Ballot::default() }).unwrap();
+        let moved = &trainer.state().tensors()["student/temp"] - &before["student/temp"];
+        (outcome.scalars["learning_rate"], moved.double_value(&[]))
+    };
+    let (whole, quarter, none) = (step(1.0), step(0.25), step(0.0));
+    assert!(whole.0 > 0.0 && (quarter.0 - whole.0 / 4.0).abs() < 1e-12, "{whole:?} {quarter:?}");
+    assert!(whole.1 != 0.0 && (quarter.1 - whole.1 / 4.0).abs() < 1e-6, "{whole:?} {quarter:?}");
+    assert_eq!(none, (0.0, 0.0));
+}
+
+#[test]
+fn a_teacher_begins_where_its_student_is_and_stays_behind() {
+    let config = config(0.0);
+    let mut trainer = single(&config, State::new(&config, Device::Cpu).unwrap());
+    assert_eq!(trainer.state().teacher_drift(), 0.0);
+    let outcomes = [0, 1, 2].map(|step| trainer.step(&whole(step), &Ballot::default()).unwrap());
+    assert!((0.0..0.1).contains(&trainer.state().teacher_drift()) && trainer.state().teacher_drift() > 0.0);
+    // By hand.
+    let tensors = trainer.state().tensors();
+    let (mut apart, mut size) = (0.0, 0.0);
+    for (name, teacher) in tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix("teacher/")?, t))) {
+        let student = &tensors[&format!("student/{name}")];
+        apart += (teacher - student).square().sum(Kind::Double).double_value(&[]);
+        size += student.square().sum(Kind::Double).double_value(&[]);
+    }
+    let expected = f64::sqrt(apart / size);
+    assert!((trainer.state().teacher_drift() - expected).abs() < 1e-6 * expected, "{expected}");
+    let ages = outcomes.map(|outcome| outcome.scalars["queue_age"]);
+    assert_eq!(ages, [0.0, 1.0, 2.0], "what was in the queue when the step began");
 }

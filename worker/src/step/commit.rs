@@ -57,6 +57,7 @@ pub(crate) fn commit(
     let learning_rate = scheduled * verdict.heeded.learning_rate_scale;
     let clip = optimizer.clip_norm;
     let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
+    let (_, filled) = state.queue.counters();
     let scalars = BTreeMap::from([
         ("loss", verdict.loss()),
         ("loss_itc", verdict.itc),
@@ -66,7 +67,8 @@ pub(crate) fn commit(
         ("learning_rate", learning_rate),
         ("alpha", schedule::alpha(objective, steps_per_epoch, state.step)),
         ("temperature", state.temperature().double_value(&[])),
-        ("queue_filled", state.queue.counters().1 as f64),
+        ("queue_filled", filled as f64),
+        ("queue_age", (filled as f64 / f64::from(optimizer.batch)).ceil()),
     ]);
     if anomaly.is_none() {
         let _guard = tch::no_grad_guard();

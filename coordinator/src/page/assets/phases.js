@@ -1,4 +1,5 @@
-// What the seconds of the workers' steps say. Pure functions.
+// What the seconds of the workers' steps say. Pure functions. Tandem's workers tell of data, encode, gather, learn, vote and
+// update; other phases are taken as their names say.
 
 import { isNumber } from './format.js';
 import { quantile } from './scale.js';
@@ -8,7 +9,10 @@ import { quantile } from './scale.js';
  * wait here for the slow: it is the time outside of these that tells who holds the others up.
  */
 const WAITING = /reduce|gather|broadcast|barrier|vote|sync|collective|commit|wait_for/;
-/** Phases of work with such talk in between: their time tells nothing of who is slow either. */
+/**
+ * Phases of work with such talk in between: their time tells nothing of who is slow either. In learn gradients
+ * are averaged over the ranks while backward goes on.
+ */
 const MIXED = new Set(['learn']);
 
 /** Whether a phase is one of waiting for others. */
