@@ -9,6 +9,7 @@ use crate::{
     settings::Settings,
 };
 use proto::{GlobalStep, Rank};
+use shards::store::StoreError;
 use std::{collections::BTreeSet, time::Duration};
 use telemetry::SPANS;
 use tokio::time::{sleep, timeout};
@@ -165,30 +166,53 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
     }
 }
 
-/// Makes an older checkpoint the newest, while no generation goes on; says whether it is done. The journal comes first: a coordinator
-/// that another one has succeeded removes nothing. Until the later checkpoints are gone nothing else is decided.
+/// Makes an older checkpoint the newest, while no generation goes on; says whether it is. The journal comes first, and is asked again
+/// before anything is removed: a coordinator that another one has succeeded removes nothing. Until the later checkpoints are gone
+/// nothing else is decided.
 async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> Result<bool> {
     let Committed { step, generation, .. } = target;
+    if let Err(why) = control.checkpoints().check_whole(step).await {
+        tracing::warn!("the run does not go back to step {step}: {why}");
+        control.decide(|membership, now| {
+            membership.withdraw_rollback(&why.to_string());
+            membership.end_rollback(now);
+        });
+        return Ok(false);
+    }
     if !tolerate(journal.append(Event::Rewound(Some(target))).await).await? {
         return Ok(false);
     }
+    control.decide(|membership, _| membership.decide_rollback(step, generation));
+    while control.rewind(generation, step).is_err() {
+        sleep(AGAIN).await;
+    }
+    while let Err(error) = remove_later(control, journal, step).await? {
+        tracing::warn!(
+            "checkpoints after step {step} stay for now, and nothing is decided until they are gone: {error}"
+        );
+        sleep(AGAIN).await;
+    }
+    control.decide(|membership, now| membership.end_rollback(now));
+    tracing::info!("the run goes on from the checkpoint of step {step}");
+    Ok(true)
+}
+
+/// Removes the checkpoints after a step, the newest first, as long as no other coordinator has taken over.
+async fn remove_later(
+    control: &Control,
+    journal: &Journal,
+    step: GlobalStep,
+) -> Result<std::result::Result<(), StoreError>> {
     loop {
         if !tolerate(journal.check().await).await? {
             continue;
         }
-        match control.checkpoints().remove_after(step).await {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(
-                    "checkpoints after step {step} can't be removed, so nothing is decided until they can: {error}"
-                );
-                sleep(AGAIN).await;
-            }
+        match control.checkpoints().remove_newest(step).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
         }
     }
-    control.decide(|membership, now| membership.rolled_back(step, generation, now));
-    tracing::info!("the run goes on from the checkpoint of step {step}");
-    Ok(true)
 }
 
 /// Writes the marker. A store that does not take it is asked until it does: the journal has the decision.

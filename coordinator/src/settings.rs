@@ -105,7 +105,13 @@ impl Factor {
         if !(0.0..=MOST).contains(&value) {
             return Err(format!("learning_rate_scale is {value}: give a number from 0 to {MOST}"));
         }
-        Ok(Self((value * WHOLE).round() as u64))
+        let millionths = (value * WHOLE).round();
+        if millionths == 0.0 && value > 0.0 {
+            return Err(format!(
+                "learning_rate_scale is {value}: give 0, or a number from 0.000001 to {MOST}"
+            ));
+        }
+        Ok(Self(millionths as u64))
     }
 
     /// As a number.
@@ -149,9 +155,9 @@ mod tests {
 
     #[test]
     fn what_can_not_be_is_refused_by_name() {
-        for scale in [-0.1, 100.1, f64::NAN, f64::INFINITY] {
+        for scale in [-0.1, 1e-8, 100.1, f64::NAN, f64::INFINITY] {
             let refused = turned(Turn { learning_rate_scale: Some(scale), ..Turn::default() }).unwrap_err();
-            assert!(refused.contains("from 0 to 100"), "{refused}");
+            assert!(refused.contains("to 100"), "{refused}");
         }
         for log in ["[", "a\nb", &"x".repeat(201), "info,worker=loud"] {
             let refused = turned(Turn { log: Some(log.into()), ..Turn::default() }).unwrap_err();

@@ -96,7 +96,7 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
     let begun = from.0 > 0 || is_going_on(&before);
     kept::freeze(&output, &manifest, &config, begun).await?;
     kept::freeze_tokenizer(&output, &config, begun).await?;
-    if from.0 >= config.optimizer.steps && before.ended.is_some() {
+    if from.0 >= config.optimizer.steps && before.ended.is_some() && !before.rewound {
         return Ok(Start::Done(Box::new(config)));
     }
 

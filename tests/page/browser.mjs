@@ -119,9 +119,15 @@ export async function nextAnswer(page) {
   await still(page);
 }
 
-/** Lets so many seconds pass for a page that was opened with `clock`, one by one: answers come in between. */
-export async function elapse(page, seconds) {
-  for (let passed = 0; passed < seconds; passed += 1) await page.clock.runFor(1000);
+/**
+ * Lets so many seconds pass for a page that was opened with `clock`, one by one: what it asks for is answered
+ * in between, as it would give up on answers that take long.
+ */
+export async function elapse({ page, traffic }, seconds) {
+  for (let passed = 0; passed < seconds; passed += 1) {
+    await page.clock.runFor(1000);
+    await traffic.calm();
+  }
 }
 
 /** The JSON at `name` as the page's server tells it. */

@@ -259,9 +259,9 @@ test('a run that is over says how, and is asked no more', only('over'), async ()
   assert.ok(banner.includes(run.reason), banner);
   if (run.exit_code !== null) assert.ok(banner.includes(`Exit code ${run.exit_code}`), banner);
   // Parts that did not come are asked for three times more; these did.
-  await elapse(page, 5);
+  await elapse(opened, 5);
   const before = traffic.requests.length;
-  await elapse(page, 60);
+  await elapse(opened, 60);
   assert.equal(traffic.requests.length, before, traffic.requests.slice(before).join(' '));
   assertClean(opened);
   await opened.close();
@@ -296,7 +296,11 @@ test('the phases of a step are told apart by colour', { timeout: 60e3 }, async (
         const { backgroundColor, backgroundImage } = getComputedStyle(row.querySelector('.swatch'));
         const isHatched = backgroundImage !== 'none';
         const [colour] = (isHatched ? backgroundImage : backgroundColor).match(/rgb\([^)]+\)/);
-        return { name: row.innerText.split('\t')[0].trim(), isHatched, colour: colour.match(/\d+/g).map(Number) };
+        return {
+          name: row.innerText.split('\t')[0].trim(),
+          isHatched,
+          colour: colour.match(/\d+/g).map(Number),
+        };
       }),
     );
     const names = ['data', 'encode', 'update', 'gather', 'learn', 'vote'];
@@ -359,7 +363,7 @@ test('only what changed is asked for again', { timeout: 60e3 }, async () => {
     const server = await mocked(scenario);
     const opened = await open(browser, server.url, { clock: true });
     await settled(opened);
-    await elapse(opened.page, 60);
+    await elapse(opened, 60);
     const times = (name) => server.asked.filter((path) => path.endsWith(`/api/${name}`)).length;
     const goesOn = scenario === 'live';
     assert.equal(times('run') > 10, goesOn, `a run that is ${scenario} was asked for ${times('run')} times`);

@@ -61,8 +61,15 @@ impl Profiling {
         }
     }
 
-    /// The trace that is being recorded ends here, however long it is.
-    pub(crate) fn end(&mut self, seat: &Seat, session: &Session, output: &Folder) {
+    /// The generation has ended, and others are waiting for this worker: what is recorded is forgotten.
+    pub(crate) fn cut_off(&mut self, seat: &Seat, session: &Session) {
+        if let Some(Running { left, .. }) = self.running.take() {
+            let fault = format!("generation {} ended {left} steps too early", seat.generation);
+            session.profiling()(self.served, fault);
+        }
+    }
+
+    fn end(&mut self, seat: &Seat, session: &Session, output: &Folder) {
         let Some(Running { profile, first, .. }) = self.running.take() else { return };
         let (request, tell) = (self.served, session.profiling());
         let name = format!("g{:09}-rank-{:05}.json.gz", seat.generation.0, seat.rank.0);

@@ -152,7 +152,12 @@ impl Session {
     pub(crate) fn profiling(&self) -> impl Fn(u64, String) + Send + 'static {
         let standing = self.standing.clone();
         move |request, fault| {
-            standing.say(|told| (told.profiled, told.profile_fault) = (request, fault));
+            standing.say(|told| {
+                // An upload of an earlier one may come last.
+                if request > told.profiled {
+                    (told.profiled, told.profile_fault) = (request, fault);
+                }
+            });
         }
     }
 

@@ -113,8 +113,7 @@ fn take(
     let mut turn =
         Turn { session, warm, seat, trainer, loader, ledger, unreported, tally, sent: GlobalStep(0) };
     let end = turn.begin(applied).and_then(|()| turn.train());
-    let Warm { profiling, output, .. } = &mut *turn.warm;
-    profiling.end(seat, turn.session, output);
+    turn.warm.profiling.cut_off(seat, turn.session);
     let rolls_back = matches!(end, Ok(End::RollBack));
     let (trainer, ledger) = (turn.trainer, turn.ledger);
     let (state, staged, votes) = trainer.release();

@@ -136,20 +136,32 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Whether the checkpoint of a step is committed, and its manifest can be read.
+    /// Whether the checkpoint of a step can be gone on from: it is committed, and all its parts are there in their sizes.
     ///
     /// # Errors
-    /// A store that refuses; what is committed and can't be read.
-    pub async fn has(&self, step: GlobalStep) -> Result<bool, CheckpointError> {
-        Ok(committed::manifest(&self.folder.step(step)).await?.is_some())
+    /// [`CommittedError::Missing`] and [`CommittedError::Damaged`]; a store that refuses.
+    pub async fn check_whole(&self, step: GlobalStep) -> Result<(), CommittedError> {
+        let folder = self.folder.step(step);
+        let path = folder.path_of("");
+        let manifest = committed::manifest(&folder).await?;
+        let manifest = manifest.ok_or_else(|| CommittedError::Missing { path: path.clone() })?;
+        for part in &manifest.parts {
+            let found = folder.size(&part.name).await?;
+            if found != Some(part.size) {
+                let is = found.map_or("is missing".into(), |size| format!("has {size} bytes"));
+                let reason = format!("{} {is}, committed were {}", part.name, part.size);
+                return Err(CommittedError::Damaged { path, reason });
+            }
+        }
+        Ok(())
     }
 
-    /// Removes those after a step.
+    /// Removes the newest, if it is later than `step`; says whether there was one.
     ///
     /// # Errors
     /// A store that refuses.
-    pub async fn remove_after(&self, step: GlobalStep) -> Result<(), StoreError> {
-        retention::remove_after(&self.folder, step).await
+    pub async fn remove_newest(&self, step: GlobalStep) -> Result<bool, StoreError> {
+        retention::remove_newest(&self.folder, step).await
     }
 
     /// Those in a run's `output`. Old ones go as `spec` says; the ledger stays whole.
@@ -254,13 +266,13 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes checkpoints that are not to be kept, and what attempts left that were never committed. Returns the steps
+    /// Removes checkpoints that are neither to be kept nor `spared`, and what attempts left that were never committed. Returns the steps
     /// removed.
     ///
     /// # Errors
     /// A store that refuses, and a newest checkpoint that is damaged: then nothing is removed.
-    pub async fn prune(&self) -> Result<Vec<GlobalStep>, CheckpointError> {
-        retention::prune(&self.folder, &self.retention, SystemTime::now()).await
+    pub async fn prune(&self, spared: Option<GlobalStep>) -> Result<Vec<GlobalStep>, CheckpointError> {
+        retention::prune(&self.folder, &self.retention, spared, SystemTime::now()).await
     }
 }
 

@@ -107,7 +107,7 @@ pub async fn list(folder: &Folder) -> Result<Vec<Found>, StoreError> {
     Ok(found.into_values().collect())
 }
 
-/// Removes the step folders below `folder` that `retention` does not keep, and in those that stay what other attempts left.
+/// Removes the step folders below `folder` that `retention` does not keep and that are not `spared`, and in those that stay what other attempts left.
 /// Returns the steps removed.
 ///
 /// # Errors
@@ -115,11 +115,13 @@ pub async fn list(folder: &Folder) -> Result<Vec<Found>, StoreError> {
 pub async fn prune(
     folder: &Folder,
     retention: &Retention,
+    spared: Option<GlobalStep>,
     now: SystemTime,
 ) -> Result<Vec<GlobalStep>, CheckpointError> {
     let found = list(folder).await?;
     check_newest(folder, &found).await?;
-    let gone = retention.outdated(&found, now);
+    let mut gone = retention.outdated(&found, now);
+    gone.retain(|step| Some(*step) != spared);
     for step in &gone {
         remove(folder, *step).await?;
     }
@@ -145,10 +147,20 @@ pub async fn remove(folder: &Folder, step: GlobalStep) -> Result<(), StoreError>
 /// # Errors
 /// A store that refuses.
 pub async fn remove_after(folder: &Folder, step: GlobalStep) -> Result<(), StoreError> {
-    for found in list(folder).await?.iter().rev().filter(|found| found.step > step) {
-        remove(folder, found.step).await?;
-    }
+    while remove_newest(folder, step).await? {}
     Ok(())
+}
+
+/// Removes the newest step's folder, if it is after `step`; says whether there was one.
+///
+/// # Errors
+/// A store that refuses.
+pub async fn remove_newest(folder: &Folder, step: GlobalStep) -> Result<bool, StoreError> {
+    let newest = folder.steps().await?.into_iter().max().filter(|newest| *newest > step);
+    if let Some(newest) = newest {
+        remove(folder, newest).await?;
+    }
+    Ok(newest.is_some())
 }
 
 /// Of a damaged newest checkpoint, those before it are all that is left: the newest is looked at before anything goes.

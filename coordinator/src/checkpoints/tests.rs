@@ -131,7 +131,10 @@ async fn a_changed_manifest_is_named_not_passed_over() {
     step.put(&name, bytes).await.unwrap();
     let error = newest(&folder).await.unwrap_err().to_string();
     assert!(error.contains("step-000000002") && error.contains("remove this folder"), "{error}");
-    assert!(checkpoints.prune().await.is_err(), "of a damaged newest, the one before it is all that is left");
+    assert!(
+        checkpoints.prune(None).await.is_err(),
+        "of a damaged newest, the one before it is all that is left"
+    );
     assert_eq!(folder.steps().await.unwrap(), [1, 2].map(GlobalStep));
 }
 
@@ -179,7 +182,7 @@ async fn a_step_that_an_earlier_generation_committed_is_committed() {
         assert_eq!(take(&later, report).await.unwrap(), rank == 1);
     }
     assert_eq!(newest(&folder).await.unwrap().unwrap().generation, G);
-    later.prune().await.unwrap();
+    later.prune(None).await.unwrap();
     let files = folder.step(GlobalStep(1)).files().await.unwrap();
     assert!(files.len() == 4 && files.iter().all(|name| !name.starts_with("g000000003")), "{files:?}");
 
@@ -223,10 +226,10 @@ async fn pruning_keeps_the_newest_committed_and_what_is_being_written() {
         commit(&checkpoints, step).await;
     }
     report(&checkpoints, 5, 0).await;
-    let removed = checkpoints.prune().await.unwrap();
+    let removed = checkpoints.prune(None).await.unwrap();
     assert_eq!(removed, [GlobalStep(1), GlobalStep(2)]);
     assert_eq!(folder.steps().await.unwrap(), [3, 4, 5].map(GlobalStep));
-    assert!(checkpoints.prune().await.unwrap().is_empty());
+    assert!(checkpoints.prune(None).await.unwrap().is_empty());
     assert_eq!(checkpoints.ledger.files().await.unwrap(), ["segment"], "the ledger is kept whole");
 }
 
@@ -238,9 +241,9 @@ async fn pruning_keeps_what_is_young() {
     for step in [1, 2, 3] {
         commit(&checkpoints, step).await;
     }
-    assert!(checkpoints.prune().await.unwrap().is_empty());
+    assert!(checkpoints.prune(None).await.unwrap().is_empty());
     let later = SystemTime::now() + Duration::from_secs(3601);
-    let removed = retention::prune(&checkpoints.folder, &checkpoints.retention, later).await.unwrap();
+    let removed = retention::prune(&checkpoints.folder, &checkpoints.retention, None, later).await.unwrap();
     assert_eq!(removed, [1, 2].map(GlobalStep));
 }
 

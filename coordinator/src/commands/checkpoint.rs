@@ -165,7 +165,7 @@ async fn prune(arguments: &Prune, now: SystemTime, out: &mut impl Write) -> Resu
     let mut going = retention.outdated(&found, now);
     if !arguments.dry_run {
         // What is told is what was done: a running run may prune at the same time.
-        going = retention::prune(&checkpoints, &retention, now).await?.into_iter().collect();
+        going = retention::prune(&checkpoints, &retention, None, now).await?.into_iter().collect();
     }
     let gone: Vec<&Found> = found.iter().filter(|one| going.contains(&one.step)).collect();
     let stay = found.len() - gone.len();

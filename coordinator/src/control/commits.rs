@@ -4,7 +4,7 @@
 use super::{Control, ReportError, lock};
 use crate::{
     checkpoints::{CheckpointError, Checkpoints, Prepared, Report},
-    membership::MemberId,
+    membership::{MemberId, Membership},
 };
 use proto::{Exit, Generation, GlobalStep, Rank};
 use shards::committed::CommittedError;
@@ -102,7 +102,7 @@ impl Control {
 
     /// Removes checkpoints that are not to be kept. That it can't is told, and no more.
     pub(crate) async fn prune(&self) {
-        if let Err(error) = self.checkpoints.prune().await {
+        if let Err(error) = self.checkpoints.prune(self.look(Membership::going_back)).await {
             tracing::warn!("old checkpoints stay: {error}");
         }
     }

@@ -66,10 +66,11 @@ impl Control {
         Ok(Reader { control: self.clone(), member, after: 0, heard, before })
     }
 
-    /// Takes the lines that came with a heartbeat.
-    pub fn take_lines(&self, id: MemberId, lines: Vec<v1::LogLine>, newest: u64) {
+    /// Takes the lines after a number that came with a heartbeat.
+    pub fn take_lines(&self, id: MemberId, after: u64, lines: Vec<v1::LogLine>, newest: u64) {
         let Taps(taps) = &mut *lock(&self.taps);
-        let Some(tap) = taps.get_mut(&id) else { return };
+        // What answers an earlier reader begins later than this one has to.
+        let Some(tap) = taps.get_mut(&id).filter(|tap| after <= tap.last) else { return };
         for line in lines.into_iter().map(plain) {
             if line.number > tap.last {
                 tap.last = line.number;
@@ -126,6 +127,7 @@ impl Drop for Reader {
             tap.readers -= 1;
             if tap.readers == 0 {
                 taps.remove(&self.member);
+                self.control.turns.send_modify(|turns| *turns += 1);
             }
         }
     }

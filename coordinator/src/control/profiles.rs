@@ -25,15 +25,18 @@ impl Control {
         let Some(asked) = self.look(Membership::profile).filter(|asked| asked.request == request) else {
             return;
         };
+        if self.look(|membership| membership.member(id).is_none()) {
+            return;
+        }
         let done = {
             let profiles = &mut *lock(&self.profiles);
             if profiles.asked.request != request {
                 *profiles = Profiles { asked, ..Profiles::default() };
             }
             profiles.said.entry(id).or_insert_with(|| fault.chars().take(LONGEST).collect());
-            let left = self.look(|membership| unheard(membership, &profiles.said));
-            profiles.wanted = if left == 0 { profiles.said.len() } else { 0 };
-            left == 0
+            let done = self.look(|it| it.is_together() && unheard(it, &profiles.said) == 0);
+            profiles.wanted = if done { profiles.said.len() } else { 0 };
+            done
         };
         if done {
             self.decide(|membership, _| membership.profiled(request));

@@ -94,6 +94,7 @@ pub(super) struct Acts {
     committed: (GlobalStep, u64),
     stop: Option<v1::Stop>,
     proposed: Option<Generation>,
+    rolls_back: Option<(GlobalStep, Generation)>,
 }
 
 impl Acts {
@@ -116,6 +117,7 @@ impl Outlook {
             request: membership.request(),
             committed: (membership.newest_committed(), membership.answered()),
             stop: membership.stop(),
+            rolls_back: membership.rolls_back(),
             proposed: membership.proposal().map(|proposal| proposal.generation),
         };
         Self { bulletin, acts }

@@ -45,7 +45,7 @@ impl Control {
             state_seconds: clock.in_state(elapsed).as_secs_f64(),
             settings: Some(self.look(|membership| membership.settings().to_wire())),
             profile: self.profiled(),
-            rolling_back: self.look(Membership::is_rolling_back),
+            rollback: self.look(Membership::told_rollback),
             data_wait_seconds: now.step_seconds * now.data_wait,
         }
     }
@@ -86,11 +86,14 @@ impl Control {
         };
         let mut members: Vec<v1::Member> = membership.members().map(member).collect();
         members.sort_by_key(|member| (!member.seated, member.rank));
-        let lanes = membership.lanes();
         let mut first = 0;
-        for (member, count) in members.iter_mut().zip(lanes) {
-            (member.first_lane, member.lanes) = (first, count);
+        let lanes = membership.lanes().into_iter().map(|count| {
             first += count;
+            (first - count, count)
+        });
+        let lanes: Vec<(u32, u32)> = lanes.collect();
+        for member in members.iter_mut().filter(|member| member.seated) {
+            (member.first_lane, member.lanes) = lanes.get(member.rank as usize).copied().unwrap_or_default();
         }
         members
     }

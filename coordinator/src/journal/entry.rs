@@ -4,8 +4,10 @@ use super::past::{Event, Past};
 use serde::{Deserialize, Serialize};
 use shards::committed::digest;
 
-/// Version of [`Entry`]; another one is refused.
-pub(super) const VERSION: u32 = 2;
+/// Version of [`Entry`].
+pub(super) const VERSION: u32 = 3;
+/// The oldest that is read: it knew no settings and no rollback.
+const OLDEST: u32 = 2;
 
 /// A decision, and what all decisions up to it add up to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +53,12 @@ impl Entry {
         // The version first: another one may have other fields.
         let fields: serde_json::Value = serde_json::from_slice(bytes).map_err(bad)?;
         let version = fields.get("version").cloned().unwrap_or_default();
-        if version != VERSION {
+        if !(OLDEST..=VERSION).any(|known| version == known) {
             return Err(BadEntry::Version(version.to_string()));
         }
         let entry: Self = serde_json::from_value(fields).map_err(bad)?;
-        let Self { number: found, unix_millis, event, past, .. } = entry.clone();
-        if Self::new(found, unix_millis, event, past).encode() != bytes {
+        let again = Self { sha256: String::new(), ..entry.clone() };
+        if (Self { sha256: digest(&again.encode()), ..again }).encode() != bytes {
             return Err(BadEntry::Other("it does not have its own digest".into()));
         }
         if entry.number != number {

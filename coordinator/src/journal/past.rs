@@ -221,6 +221,7 @@ impl Past {
                 next.drained.clear();
             }
             Event::Committed(new) => {
+                next.rewound = false;
                 let old = self.committed.unwrap_or(*new);
                 let newest = if new.step > old.step { *new } else { old };
                 next.committed = Some(Committed { request: new.request.max(old.request), ..newest });

@@ -26,7 +26,7 @@ impl Membership {
             self.deadline = Some(now + self.spec.grace);
         }
         let idle = self.stage == Stage::Idle && self.proposal.is_none();
-        if idle && !self.conclude_idle() && !self.is_held_back() && self.rollback.is_none() {
+        if idle && !self.conclude_idle() && !self.is_held_back() && self.going_back().is_none() {
             self.propose(now);
         }
     }
@@ -140,6 +140,7 @@ impl Membership {
         let alone = self.members.values().all(|member| member.draining);
         if alone || (self.members.iter().any(leaves) && !enough) {
             self.stop = Some(v1::Stop { checkpoint: true });
+            self.withdraw_rollback("the workers were told to go, and the run stops");
         }
     }
 
@@ -239,7 +240,7 @@ impl Membership {
         if self.stage != Stage::Together || self.stop.is_some() || self.seats.iter().any(finishing) {
             return false;
         }
-        if self.paused.is_some() || self.rollback.is_some() {
+        if self.paused.is_some() || self.going_back().is_some() {
             return true;
         }
         let next =

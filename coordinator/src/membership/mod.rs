@@ -12,6 +12,7 @@ mod member;
 #[cfg(test)]
 mod model;
 mod operating;
+mod rollback;
 mod silence;
 mod terms;
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod told;
 pub use member::{Member, MemberId, NoMember, Stream};
 pub use terms::{Beat, Goodbye, Past, Proposal, Refusal, Scale, Seat, Spec, State, Verdict};
 pub use told::Bulletin;
+
+pub use rollback::{Course, Rollback};
 
 use layout::Layout;
 use proto::{Exit, Generation, GlobalStep, Rank, WorldSize, v1};
@@ -86,8 +89,8 @@ pub struct Membership {
     asked: bool,
     /// Who asked that no generation begins.
     paused: Option<String>,
-    /// The checkpoint that the run is to go back to.
-    rollback: Option<GlobalStep>,
+    /// The newest request for an older checkpoint.
+    rollback: Option<Rollback>,
     /// The newest request for a profile.
     profile: Option<v1::Profile>,
     /// Who was sent away, and how; the newest.

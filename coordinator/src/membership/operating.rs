@@ -2,7 +2,7 @@
 
 use super::{MemberId, Membership, Refusal, Scale, Stage};
 use crate::settings::{Settings, Turn};
-use proto::{Generation, GlobalStep, Rank, WorldSize, v1};
+use proto::{Generation, Rank, WorldSize, v1};
 use std::time::Duration;
 
 /// Workers that were sent away and are remembered.
@@ -25,7 +25,7 @@ impl Membership {
     }
 
     /// Asks for the end at the next step boundary; says whether that is news. Two requests make one that writes a checkpoint if either did.
-    /// A rollback that was asked for and has not begun is withdrawn.
+    /// A rollback that is not decided yet is withdrawn.
     ///
     /// # Errors
     /// [`Refusal::NotExpected`] and [`Refusal::Over`].
@@ -33,9 +33,7 @@ impl Membership {
         self.check_operator(expected)?;
         let before = self.stop.replace(v1::Stop { checkpoint });
         self.asked = true;
-        if self.rolls_back().is_none() {
-            self.rollback = None;
-        }
+        self.withdraw_rollback("the run was asked to stop");
         if before.is_some_and(|before| before.checkpoint) {
             self.stop = before;
         }
@@ -151,44 +149,6 @@ impl Membership {
         self.profile.filter(|asked| asked.steps > 0)
     }
 
-    /// Ends the generation at its next step boundary; the next one begins with the checkpoint of `step`, which is there.
-    ///
-    /// # Errors
-    /// [`Refusal::NotExpected`] and [`Refusal::Over`]; [`Refusal::Impossible`] for a run that is stopping.
-    pub fn roll_back(
-        &mut self,
-        expected: Generation,
-        step: GlobalStep,
-        now: Duration,
-    ) -> Result<(), Refusal> {
-        self.check_operator(expected)?;
-        if self.stop.is_some() {
-            return Err(Refusal::Impossible("the run stops at its next step boundary".into()));
-        }
-        self.rollback = Some(step);
-        self.proceed(now);
-        Ok(())
-    }
-
-    /// Whether the run is to go back to an older checkpoint, and has not yet.
-    pub fn is_rolling_back(&self) -> bool {
-        self.rollback.is_some()
-    }
-
-    /// The checkpoint that the run is to go back to now that no generation goes on, and the number that this takes.
-    pub fn rolls_back(&self) -> Option<(GlobalStep, Generation)> {
-        let idle = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
-        Some((self.rollback.filter(|_| idle)?, self.generation.next()))
-    }
-
-    /// The journal has it, and the later checkpoints are gone: what is held of later steps, or of earlier generations, counts no more.
-    pub fn rolled_back(&mut self, step: GlobalStep, by: Generation, now: Duration) {
-        self.rollback.take_if(|wanted| *wanted == step);
-        (self.generation, self.committed_by) = (by, by);
-        (self.committed, self.applied) = (step, step);
-        self.proceed(now);
-    }
-
     /// Leaves a worker out of the next generation, which begins at the next step boundary.
     ///
     /// # Errors
@@ -267,7 +227,7 @@ impl Membership {
         self.verdict.as_ref().map_or(Ok(()), |verdict| Err(Refusal::Over(verdict.reason.clone())))
     }
 
-    fn check_operator(&self, expected: Generation) -> Result<(), Refusal> {
+    pub(super) fn check_operator(&self, expected: Generation) -> Result<(), Refusal> {
         self.check_going_on()?;
         let current = self.generation;
         if expected == current || expected.0 == 0 {

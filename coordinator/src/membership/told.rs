@@ -139,7 +139,7 @@ impl Membership {
                 let by = self.paused().unwrap_or_default();
                 format!("pausing at the next step boundary, as {by} asked; {course}")
             }
-            None => match self.rollback.filter(|_| self.stage != Stage::Idle) {
+            None => match self.going_back().filter(|_| self.stage != Stage::Idle) {
                 Some(step) => format!("going back to step {step} at the next step boundary; {course}"),
                 None => course,
             },
@@ -156,8 +156,8 @@ impl Membership {
             Stage::Idle if self.proposal.is_some() => {
                 format!("generation {} begins when the journal has it", generation.next())
             }
-            Stage::Idle if self.rollback.is_some() => {
-                let step = self.rollback.unwrap_or_default();
+            Stage::Idle if self.going_back().is_some() => {
+                let step = self.going_back().unwrap_or_default();
                 format!("going back to the checkpoint of step {step}; later ones are removed")
             }
             Stage::Idle if self.is_held_back() => {

@@ -99,7 +99,7 @@ pub(super) fn generations(told: &[Told]) -> Value {
     let mut all = Vec::new();
     for one in told {
         match &one.event {
-            Event::Committed(new) => step = new.step.0,
+            Event::Committed(new) | Event::Rewound(Some(new)) => step = new.step.0,
             Event::Generation { generation, seats } => {
                 let members: Vec<&String> = seats.iter().map(|seat| &seat.member).collect();
                 all.push(json!({

@@ -3,11 +3,11 @@
 use access::{Guard, guard::Refusal};
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, StatusCode},
+    http::{HeaderValue, Method, StatusCode, Version, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tonic::Status;
 
 /// Longest part of a path that a log line shows.
@@ -28,6 +28,30 @@ pub(super) async fn admit(State(guard): State<Arc<Guard>>, mut request: Request,
             refuse(&refusal, is_grpc(&request))
         }
     }
+}
+
+/// Where nobody is asked who he is, a browser on this machine must not do or see anything for a page from elsewhere. Browsers speak
+/// HTTP/1 without TLS, and gRPC never does: what comes that way may only look, by a name of this machine, which no page from
+/// elsewhere has (nor one whose name was made to point here).
+pub(super) async fn at_home(request: Request, next: Next) -> Response {
+    if request.version() >= Version::HTTP_2 || (looks(request.method()) && is_named_local(&request)) {
+        return next.run(request).await;
+    }
+    let text = "without credentials only gRPC and GET http://127.0.0.1 or http://localhost are answered\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+fn looks(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
+}
+
+fn is_named_local(request: &Request) -> bool {
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_matches(['[', ']']);
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    })
 }
 
 /// Answers requests for what is not there.

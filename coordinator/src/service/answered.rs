@@ -29,6 +29,11 @@ impl<T> Default for Answered<T> {
 }
 
 impl<T: Clone> Answered<T> {
+    /// Whether the request `id` was answered.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).answers.contains_key(id)
+    }
+
     /// Answers the request `id` for `what` with what `act` returns, or with the earlier answer. A refusal is not remembered.
     ///
     /// # Errors

@@ -84,7 +84,9 @@ impl Membership for Service {
         if !request.seconds.is_empty() {
             self.control.took(beat.member, request.seconds);
         }
-        self.control.take_lines(beat.member, request.lines, request.newest_line);
+        if let Some(after) = request.lines_after {
+            self.control.take_lines(beat.member, after, request.lines, request.newest_line);
+        }
         if request.profiled > 0 {
             self.control.take_profile(
                 beat.member,

@@ -67,7 +67,7 @@ pub async fn routes(
     let router = routes.routes().into_axum_router().merge(pages).fallback(admission::nothing);
     Ok(Routes::from(match guard {
         Some(guard) => router.layer(axum::middleware::from_fn_with_state(guard, admission::admit)),
-        None => router,
+        None => router.layer(axum::middleware::from_fn(admission::at_home)),
     }))
 }
 

@@ -13,6 +13,7 @@ use proto::{
     Generation, GlobalStep,
     v1::{self, operator_server::Operator},
 };
+use shards::committed::CommittedError;
 use std::{sync::Arc, time::Duration};
 use telemetry::SPANS;
 use tokio::time::{sleep, timeout};
@@ -37,7 +38,7 @@ pub(super) struct Service {
 #[derive(Clone)]
 enum Answer {
     Done,
-    /// Of a checkpoint or a profile.
+    /// Of a checkpoint, a profile or a rollback.
     Request(u64),
     Settings(Settings),
     Worker(MemberId),
@@ -234,7 +235,8 @@ impl Operator for Service {
         let Answer::Settings(settings) = answer else {
             return Ok(Response::new(v1::SetKnobReply::default()));
         };
-        telemetry::show(&settings.log);
+        // As it is by now: this may be the answer to an earlier request.
+        telemetry::show(&self.control.look(|membership| membership.settings().log.clone()));
         Ok(Response::new(v1::SetKnobReply { settings: Some(settings.to_wire()) }))
     }
 
@@ -256,24 +258,26 @@ impl Operator for Service {
     ) -> Result<Response<v1::RollbackReply>, Status> {
         let (caller, v1::RollbackRequest { asked, step }) = called(request);
         let step = GlobalStep(step);
-        let there = self.control.checkpoints().has(step).await;
-        match there {
-            Ok(true) => {}
-            Ok(false) => {
+        let known = asked.as_ref().is_some_and(|asked| self.answered.knows(&asked.id));
+        match self.control.checkpoints().check_whole(step).await {
+            _ if known => {}
+            Ok(()) => {}
+            Err(CommittedError::Missing { .. }) => {
                 let text = format!(
                     "there is no committed checkpoint of step {step}: `tandem checkpoint list` shows them"
                 );
                 return Err(Status::not_found(text));
             }
+            Err(CommittedError::Store(error)) => return Err(Status::unavailable(error.to_string())),
             Err(error) => return Err(Status::data_loss(error.to_string())),
         }
-        self.once(
+        let answer = self.once(
             caller.as_ref(),
             asked,
             format!("roll back to step {step}"),
-            |membership, expected, _, now| membership.roll_back(expected, step, now).map(|()| Answer::Done),
+            |membership, expected, _, now| membership.roll_back(expected, step, now).map(Answer::Request),
         )?;
-        Ok(Response::new(v1::RollbackReply {}))
+        Ok(Response::new(v1::RollbackReply { request: answer.request() }))
     }
 }
 

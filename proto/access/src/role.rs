@@ -100,7 +100,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(views, ["Status", "Watch", "Events", "Quarantine"], "these change nothing");
+        assert_eq!(views, ["Status", "Watch", "Events", "Quarantine", "Logs"], "these change nothing");
     }
 
     #[test]

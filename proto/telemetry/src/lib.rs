@@ -11,7 +11,8 @@ use proto::v1::LogLine;
 use std::sync::OnceLock;
 use traces::Exporter;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 /// What is shown where neither RUST_LOG nor an operator says otherwise.
@@ -65,6 +66,11 @@ pub fn start(
     Ok(Telemetry { _traces: traces })
 }
 
+/// A filter from elsewhere. Its values are compared as they are: a regular expression could take any amount of memory.
+fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().with_regex(false).parse(filter)
+}
+
 fn as_started() -> EnvFilter {
     EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL))
 }
@@ -74,14 +80,14 @@ fn as_started() -> EnvFilter {
 /// # Errors
 /// What is wrong with it.
 pub fn check(filter: &str) -> Result<(), String> {
-    EnvFilter::builder().parse(filter).map(drop).map_err(|error| error.to_string())
+    parse(filter).map(drop).map_err(|error| error.to_string())
 }
 
 /// Shows what `filter` says from here on; with an empty one what was shown at the start. One that can't be understood changes nothing.
 pub fn show(filter: &str) {
     let new = match filter {
         "" => Ok(as_started()),
-        told => EnvFilter::builder().parse(told),
+        told => parse(told),
     };
     if let (Some(log), Ok(new)) = (LOG.get(), new)
         && log.filter.reload(new).is_err()

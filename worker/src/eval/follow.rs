@@ -33,6 +33,8 @@ pub(super) fn follow(runtime: &Runtime, arguments: &Follow) -> Result<()> {
         };
         let steps = config::stored(&newest.config, &[])?.optimizer.steps;
         let step = newest.step.0;
+        // A run that was rolled back comes by the same steps again.
+        last.take_if(|last| *last > step);
         if due(step, last, arguments.every, steps) {
             take(runtime, arguments, &found, newest.step)?;
             last = Some(step);

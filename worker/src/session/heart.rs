@@ -216,6 +216,7 @@ impl Heart {
     async fn call(&self) -> std::result::Result<v1::Directive, Status> {
         let mut client = MembershipClient::new(self.link.line());
         let mut told = self.standing.now();
+        told.lines_after = self.read;
         if let Some(read) = self.read {
             (told.lines, told.newest_line) = telemetry::lines(read, LINES);
         }

@@ -147,7 +147,7 @@ async fn recover(output: &Folder, found: Manifest) {
     let (from, generation) = (found.step.0, Generation(3));
     let next = Attempt { generation, from, to: from + 10, previous: Some(found.ledger) };
     assert!(next.write(output, &checkpoints).await.unwrap());
-    checkpoints.prune().await.unwrap();
+    checkpoints.prune(None).await.unwrap();
     let found = verified(output).await;
     assert_eq!((found.step.0, found.generation), (from + 10, generation));
     let folder = output.below(FOLDER);
@@ -173,7 +173,7 @@ async fn a_kill_at_any_operation_leaves_a_whole_checkpoint_to_go_on_from() {
             let (store, failing) = place.failing(faults::dies_at(at, fault));
             let checkpoints = coordinator(&failing);
             let committed = attempt.write(&failing, &checkpoints).await;
-            let pruned = checkpoints.prune().await;
+            let pruned = checkpoints.prune(None).await;
             let found = verified(&healthy).await;
             let new = (found.step, found.generation) == (GlobalStep(20), Generation(2));
             let old = (found.step, found.generation) == (GlobalStep(10), Generation(1));
@@ -211,7 +211,7 @@ async fn live_through(local: bool, script: Script, told: &str) -> usize {
     let operations = store.operations().len();
     let found = verified(&healthy).await;
     assert_eq!((found.step, found.generation), (GlobalStep(20), Generation(2)), "{told}");
-    let _ = checkpoints.prune().await;
+    let _ = checkpoints.prune(None).await;
     assert_eq!(verified(&healthy).await, found, "{told}");
     recover(&healthy, found).await;
     operations
@@ -284,12 +284,12 @@ async fn an_older_coordinator_and_worker_that_wake_anywhere_spoil_nothing() {
                     let checkpoints = coordinator(&output);
                     // It may find that it is too late; what counts is what lies there afterwards.
                     let _ = older.write(&output, &checkpoints).await;
-                    let _ = checkpoints.prune().await;
+                    let _ = checkpoints.prune(None).await;
                 },
                 async || {
                     let checkpoints = Checkpoints::new(&healthy, identity, &keeping(1));
                     assert!(newer.write(&healthy, &checkpoints).await.unwrap());
-                    checkpoints.prune().await.unwrap();
+                    checkpoints.prune(None).await.unwrap();
                     assert_eq!(verified(&healthy).await.step, last);
                 },
             )

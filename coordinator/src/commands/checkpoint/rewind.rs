@@ -40,7 +40,9 @@ pub(super) async fn rewind(arguments: &Rewind, out: &mut impl Write) -> Result<(
 
 /// Tells the journal, which fences a coordinator that is still there; no later one makes good what is to go.
 async fn decide(output: &Folder, target: &Manifest) -> Result<()> {
-    let (journal, _) = Journal::open(output, Opening::here(&target.run, "", String::new())).await?;
+    // What operators have set holds for the same configuration.
+    let config = Journal::look(output).await?.unwrap_or_default().by.config;
+    let (journal, _) = Journal::open(output, Opening::here(&target.run, "", config)).await?;
     let Manifest { step, generation, .. } = *target;
     journal.append(Event::Rewound(Some(Committed { step, generation, request: 0 }))).await?;
     journal.append(Event::Ended(End::new(Exit::Stopped, format!("rewound to step {step}")))).await?;

@@ -50,10 +50,15 @@ pub(super) async fn profile(Profile { steps, ask }: &Profile, out: &mut impl Wri
     if ask.no_wait {
         return tell(out, ask, "asked for a profile of the next steps", &json!({ "request": request }));
     }
-    let ours = |status: &v1::StatusReply| status.profile.clone().filter(|found| found.request == request);
-    let is_done = |found: v1::Profiled| found.wanted > 0 && found.written + found.failed >= found.wanted;
-    let last = run.until(|status| Ok(ours(status).is_some_and(is_done))).await?;
-    let found = ours(&last).unwrap_or_default();
+    let newest = |status: &v1::StatusReply| status.profile.clone().unwrap_or_default();
+    let is_over = |found: v1::Profiled| {
+        found.request != request || (found.wanted > 0 && found.written + found.failed >= found.wanted)
+    };
+    let last = run.until(|status| Ok(is_over(newest(status)))).await?;
+    let found = newest(&last);
+    if found.request > request {
+        return Err(Error::Refused { url: run.url, reason: "another profile was asked for".into() });
+    }
     let v1::Profiled { written, wanted, faults, .. } = &found;
     if *written == 0 || written < wanted {
         let why = if faults.is_empty() { last.reason } else { faults.join("; ") };
@@ -69,20 +74,25 @@ pub(super) async fn profile(Profile { steps, ask }: &Profile, out: &mut impl Wri
 /// `tandem rollback`.
 pub(super) async fn rollback(Rollback { step, ask }: &Rollback, out: &mut impl Write) -> Result<()> {
     let mut run = Run::connect(&ask.target).await?;
-    let before = run.status().await?.generation;
     let request = v1::RollbackRequest { asked: asked(ask), step: *step };
-    run.client.rollback(request).await.map_err(|status| run.refused(&status))?;
+    let reply = run.client.rollback(request).await.map_err(|status| run.refused(&status))?;
+    let request = reply.into_inner().request;
     if ask.no_wait {
         let text = format!("asked to go back to step {step} at the next step boundary");
-        return tell(out, ask, &text, &json!({}));
+        return tell(out, ask, &text, &json!({ "request": request }));
     }
-    let there = |status: &v1::StatusReply| {
-        status.generation > before && status.committed_checkpoint == *step && !status.rolling_back
-    };
-    let last = run.until(|status| Ok(there(status))).await?;
-    if there(&last) {
+    let newest = |status: &v1::StatusReply| status.rollback.clone().unwrap_or_default();
+    let is_over = |it: v1::Rollback| it.request != request || it.done || !it.fault.is_empty();
+    let last = run.until(|status| Ok(is_over(newest(status)))).await?;
+    let found = newest(&last);
+    if found.request == request && found.done {
         let text = format!("the run goes on from the checkpoint of step {step}; later ones are gone");
-        return tell(out, ask, &text, &json!({ "step": step, "generation": last.generation }));
+        return tell(out, ask, &text, &json!({ "step": step }));
     }
-    Err(Error::Refused { url: run.url, reason: last.reason })
+    let reason = match found.fault {
+        _ if found.request != request => "another rollback was asked for".into(),
+        fault if fault.is_empty() => last.reason,
+        fault => format!("the run does not go back to step {step}: {fault}"),
+    };
+    Err(Error::Refused { url: run.url, reason })
 }

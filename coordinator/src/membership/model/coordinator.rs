@@ -88,8 +88,10 @@ pub(super) enum Call {
     Halt,
     Drain(MemberId),
     RollBack(GlobalStep),
-    /// The journal has the rollback that takes this number, and later checkpoints are gone.
-    RolledBack(GlobalStep, Generation),
+    /// The journal has the rollback that takes this number.
+    DecidedRollback(GlobalStep, Generation),
+    /// Later checkpoints are gone.
+    RolledBack,
 }
 
 /// What comes back.
@@ -139,8 +141,8 @@ pub(super) enum Writing {
     Generation(Generation),
     /// The journal has the checkpoint of which all parts are there; it has no marker.
     Decided,
-    /// The journal has an older checkpoint as the newest, by this number; later ones are still there.
-    RolledBack(GlobalStep, Generation),
+    /// The journal has an older checkpoint as the newest; later ones are still there.
+    RolledBack,
 }
 
 /// A coordinator that serves.
@@ -238,9 +240,13 @@ impl Coordinator {
             Call::Halt => self.silently(|it| it.request_stop(Generation(0), true).is_ok()),
             Call::Drain(id) => self.silently(|it| it.drain(id, NOW).is_ok()),
             Call::RollBack(step) => self.silently(|it| it.roll_back(Generation(0), step, NOW).is_ok()),
-            Call::RolledBack(step, by) => {
+            Call::DecidedRollback(step, by) => {
+                self.writing = Writing::RolledBack;
+                self.silently(|it| it.decide_rollback(step, by))
+            }
+            Call::RolledBack => {
                 self.writing = Writing::Nothing;
-                self.silently(|it| it.rolled_back(step, by, NOW))
+                self.silently(|it| it.end_rollback(NOW))
             }
         }
     }

@@ -141,9 +141,7 @@ impl World {
         while let Some((epoch, writing)) = self.next_writing(rules) {
             match writing {
                 Writing::Nothing => self.write(epoch, rules)?,
-                Writing::Generation(_) | Writing::Decided | Writing::RolledBack(..) => {
-                    self.act(epoch, rules)?
-                }
+                Writing::Generation(_) | Writing::Decided | Writing::RolledBack => self.act(epoch, rules)?,
             }
         }
         Ok(())
@@ -155,7 +153,7 @@ impl World {
         let apart = rules.has(Defect::MarkedBeforeTheJournal);
         let due = |it: &Coordinator| match it.writing {
             Writing::Generation(_) => false,
-            Writing::Decided | Writing::RolledBack(..) => !matters,
+            Writing::Decided | Writing::RolledBack => !matters,
             Writing::Nothing if it.whole.is_some() && !apart => !matters,
             Writing::Nothing => {
                 let membership = &it.membership;
@@ -267,7 +265,7 @@ impl World {
         } else if let Some((step, by)) = it.membership.rolls_back() {
             let by = if rules.has(Defect::ARollbackHasNoNumber) { it.membership.generation() } else { by };
             self.durable.change(|durable| durable.roll_back(step, by));
-            self.with(epoch, |it| it.writing = Writing::RolledBack(step, by));
+            self.call(epoch, &Call::DecidedRollback(step, by), rules);
         } else if self.durable.lacks(&it.membership) {
             self.durable.change(|durable| durable.ask(&it.membership));
         } else if let Some(verdict) = it.membership.verdict() {
@@ -305,10 +303,10 @@ impl World {
         let Some(it) = self.coordinators.get(&epoch).cloned() else { return Ok(()) };
         match it.writing {
             Writing::Nothing => Ok(()),
-            Writing::RolledBack(step, by) => {
+            Writing::RolledBack => {
                 if self.durable.epoch == epoch {
                     self.durable.change(|durable| durable.remove_later());
-                    self.call(epoch, &Call::RolledBack(step, by), rules);
+                    self.call(epoch, &Call::RolledBack, rules);
                 } else {
                     self.end_coordinator(epoch);
                 }

@@ -126,8 +126,10 @@ fn a_rollback_ends_the_generation_and_the_next_begins_with_the_older_checkpoint(
     assert_eq!((run.it.proposal(), run.it.step()), (None, GlobalStep(5)));
     let (step, by) = run.it.rolls_back().unwrap();
     assert_eq!((step, by), (GlobalStep(2), Generation(2)));
-    run.it.rolled_back(step, by, run.now());
-    assert!(!run.it.is_rolling_back());
+    run.it.decide_rollback(step, by);
+    assert_eq!(run.it.proposal(), None);
+    run.it.end_rollback(run.now());
+    assert!(run.it.going_back().is_none() && run.it.told_rollback().unwrap().done);
     assert_eq!((run.it.newest_committed(), run.it.step()), (GlobalStep(2), GlobalStep(2)));
     assert_eq!(
         run.it.proposal().map(|next| (next.generation, next.step)),
@@ -155,7 +157,7 @@ fn a_rollback_waits_in_a_pause_and_is_withdrawn_by_a_stop() {
     run.it.committed(GlobalStep(4), 0);
     run.it.roll_back(ANY, GlobalStep(2), run.now()).unwrap();
     run.it.request_stop(ANY, true).unwrap();
-    assert!(!run.it.is_rolling_back());
+    assert!(run.it.told_rollback().unwrap().fault.contains("asked to stop"));
     let refused = run.it.roll_back(ANY, GlobalStep(2), run.now());
     assert!(matches!(refused, Err(Refusal::Impossible(_))), "{refused:?}");
 
@@ -167,7 +169,8 @@ fn a_rollback_waits_in_a_pause_and_is_withdrawn_by_a_stop() {
     }
     run.it.roll_back(ANY, GlobalStep(4), run.now()).unwrap();
     let (step, by) = run.it.rolls_back().unwrap();
-    run.it.rolled_back(step, by, run.now());
+    run.it.decide_rollback(step, by);
+    run.it.end_rollback(run.now());
     assert_eq!((run.it.state(), run.it.proposal()), (State::Paused, None));
     run.it.resume(ANY, run.now()).unwrap();
     assert_eq!(run.it.proposal().map(|next| next.step), Some(GlobalStep(4)), "not what they hold");
