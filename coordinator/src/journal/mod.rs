@@ -56,7 +56,7 @@ pub enum JournalError {
     },
     /// Another Tandem wrote it.
     #[error(
-        "{path} has `version` {found}, this Tandem reads {}; use the Tandem that wrote it",
+        "{path} has `version` {found}, this Tandem reads 2 and {}; use the Tandem that wrote it",
         entry::VERSION
     )]
     Version {

@@ -248,10 +248,32 @@ async fn what_can_not_be_a_journal_is_refused_by_name() {
     folder.put("000000011.json", second.to_vec()).await.unwrap();
     let error = Journal::open(&output, opening(3)).await.err().unwrap().to_string();
     assert!(error.contains("000000011.json is damaged: it is entry 2"), "{error}");
-    let other = br#"{"version":3,"colour":"red"}"#;
+    let other = br#"{"version":4,"colour":"red"}"#;
     folder.put("000000011.json", other.to_vec()).await.unwrap();
     let error = Journal::open(&output, opening(3)).await.err().unwrap().to_string();
-    assert!(error.contains("000000011.json has `version` 3, this Tandem reads 2"), "{error}");
+    assert!(error.contains("000000011.json has `version` 4, this Tandem reads 2 and 3"), "{error}");
+}
+
+#[tokio::test]
+async fn a_journal_of_the_version_before_is_gone_on_from() {
+    let output = memory();
+    let folder = output.below(FOLDER);
+    let (journal, _) = Journal::open(&output, opening(1)).await.unwrap();
+    for event in life() {
+        journal.append(event).await.unwrap();
+    }
+    let written = Journal::look(&output).await.unwrap();
+    for name in folder.files().await.unwrap() {
+        let text = String::from_utf8(folder.get(&name).await.unwrap().unwrap().to_vec()).unwrap();
+        let text = text.replace("\"version\":3", "\"version\":2");
+        let (before, digest) = text.rsplit_once("\"sha256\":\"").unwrap();
+        let blank = format!("{before}\"sha256\":\"{}", &digest[64..]);
+        let signed =
+            format!("{before}\"sha256\":\"{}{}", shards::committed::digest(blank.as_bytes()), &digest[64..]);
+        folder.put(&name, signed.into_bytes()).await.unwrap();
+    }
+    assert_eq!(Journal::look(&output).await.unwrap(), written);
+    Journal::open(&output, opening(2)).await.unwrap();
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -263,7 +285,11 @@ fn any_event() -> impl Strategy<Value = Event> {
             Event::Committed(Committed { step, generation, request })
         }),
         (1_u64..30).prop_map(|step| {
-            Event::Rewound(Some(Committed { step: GlobalStep(step), generation: Generation(1), request: 0 }))
+            Event::Rewound(Some(Committed {
+                step: GlobalStep(step),
+                generation: Generation(step % 7 * 5),
+                request: 0,
+            }))
         }),
         (0_u32..4).prop_map(|rank| Event::Drained { member: format!("w{rank}") }),
         any::<bool>().prop_map(|checkpoint| Event::Stopping { checkpoint }),

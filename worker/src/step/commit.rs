@@ -58,6 +58,7 @@ pub(crate) fn commit(
     let clip = optimizer.clip_norm;
     let factor = if clip > 0.0 { (clip / (verdict.norm + 1e-6)).min(1.0) } else { 1.0 };
     let (_, filled) = state.queue.counters();
+    let rows = staged.batch.features.image.size()[0];
     let scalars = BTreeMap::from([
         ("loss", verdict.loss()),
         ("loss_itc", verdict.itc),
@@ -68,7 +69,7 @@ pub(crate) fn commit(
         ("alpha", schedule::alpha(objective, steps_per_epoch, state.step)),
         ("temperature", state.temperature().double_value(&[])),
         ("queue_filled", filled as f64),
-        ("queue_age", (filled as f64 / f64::from(optimizer.batch)).ceil()),
+        ("queue_age", (filled as f64 / rows as f64).ceil()),
     ]);
     if anomaly.is_none() {
         let _guard = tch::no_grad_guard();
