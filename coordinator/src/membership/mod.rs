@@ -31,6 +31,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use terms::Begun;
 
 /// Where the newest generation is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,17 +44,6 @@ enum Stage {
     Together,
     /// It ends: its members come back. With `broken`, one of them said that its peers are gone.
     Parting { broken: bool },
-}
-
-/// With what a generation begins: the same for all its members, whatever is decided meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Begun {
-    /// The newest checkpoint.
-    committed: (Generation, GlobalStep),
-    /// The newest request for one that was answered.
-    answered: u64,
-    /// Steps between them.
-    every: u64,
 }
 
 /// The members, their generation, and what was asked for.

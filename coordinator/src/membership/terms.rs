@@ -62,6 +62,17 @@ pub struct Past {
     pub paused: Option<String>,
 }
 
+/// With what a generation begins: the same for all its members, whatever is decided meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Begun {
+    /// The newest checkpoint.
+    pub(super) committed: (Generation, GlobalStep),
+    /// The newest request for one that was answered.
+    pub(super) answered: u64,
+    /// Steps between them.
+    pub(super) every: u64,
+}
+
 /// A member of a generation; its rank is its place among them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seat {
