@@ -10,8 +10,13 @@ use std::process::{Command, Stdio};
 
 /// A GET over HTTP/1.1: status, headers, body.
 fn get(url: &str, path: &str) -> (u16, String, Vec<u8>) {
+    ask(url, "GET", "localhost", path)
+}
+
+/// The same with another method, or under another name of the host.
+fn ask(url: &str, method: &str, host: &str, path: &str) -> (u16, String, Vec<u8>) {
     let mut socket = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -129,4 +134,26 @@ fn a_worker_does_not_show_metrics_to_other_machines() {
     let (_run, url) = place.serve("out", &["run.workers=1"]);
     let worker = Worker::start(&url, &place.path("a"), &["--metrics", "0.0.0.0:0"]);
     assert_eq!(worker.end(), Some(2));
+}
+
+#[test]
+fn a_page_from_elsewhere_can_neither_see_nor_steer_a_run_without_credentials() {
+    let place = Place::new();
+    let (_run, url) = place.serve("out", &["run.workers=1"]);
+    let asked = [
+        ("GET", "localhost:7070", "/api/run", 200),
+        ("GET", "127.0.0.1", "/metrics", 200),
+        ("GET", "[::1]:80", "/", 200),
+        // A name that somebody has made to point here.
+        ("GET", "rebound.example", "/api/run", 403),
+        ("GET", "127.0.0.1.example", "/", 403),
+        ("POST", "127.0.0.1", "/tandem.v1.Operator/Stop", 403),
+        ("OPTIONS", "127.0.0.1", "/tandem.v1.Operator/Stop", 403),
+    ];
+    for (method, host, path, expected) in asked {
+        let (status, head, _) = ask(&url, method, host, path);
+        assert_eq!(status, expected, "{method} {path} as {host}: {head}");
+    }
+    let told = tandem(&["status", "--coordinator", &url]);
+    assert_eq!(told.code, Some(0), "{told:?}");
 }
