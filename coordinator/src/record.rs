@@ -9,7 +9,7 @@ use crate::{
     settings::Settings,
 };
 use proto::{GlobalStep, Rank};
-use shards::store::StoreError;
+use shards::{committed::CommittedError, store::StoreError};
 use std::{collections::BTreeSet, time::Duration};
 use telemetry::SPANS;
 use tokio::time::{sleep, timeout};
@@ -171,7 +171,13 @@ pub async fn keep(control: &Control, journal: &Journal) -> Result<()> {
 /// nothing else is decided.
 async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> Result<bool> {
     let Committed { step, generation, .. } = target;
-    if let Err(why) = control.checkpoints().check_whole(step).await {
+    let whole = control.checkpoints().check_whole(step).await;
+    if let Err(CommittedError::Store(error)) = &whole {
+        tracing::warn!("the run goes back to step {step} as soon as the store answers: {error}");
+        sleep(AGAIN).await;
+        return Ok(false);
+    }
+    if let Err(why) = whole {
         tracing::warn!("the run does not go back to step {step}: {why}");
         control.decide(|membership, now| {
             membership.withdraw_rollback(&why.to_string());

@@ -8,7 +8,10 @@ mod traces;
 
 use lines::Lines;
 use proto::v1::LogLine;
-use std::sync::OnceLock;
+use std::{
+    env::{self, VarError},
+    sync::OnceLock,
+};
 use traces::Exporter;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt, reload,
@@ -18,8 +21,13 @@ use tracing_subscriber::{
 /// What is shown where neither RUST_LOG nor an operator says otherwise.
 const USUAL: &str = "info";
 
+/// What an error shows.
+const EXAMPLES: &str = "info, or warn,worker=debug";
+
 /// The log of this process.
 struct Log {
+    /// What was shown at the start, in RUST_LOG's language.
+    started: String,
     filter: reload::Handle<EnvFilter, Registry>,
     lines: Lines,
 }
@@ -49,20 +57,23 @@ pub struct Traces<'a> {
 /// Starts the log of this process, with colours if `ansi`. RUST_LOG says what is shown.
 ///
 /// # Errors
-/// A place for traces that can't be one.
+/// A RUST_LOG that can't be understood, or a place for traces that can't be one.
 pub fn start(
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
     ansi: bool,
     traces: Traces<'_>,
 ) -> Result<Telemetry, String> {
     let traces = traces.url.map(|url| Exporter::new(traces.service, url)).transpose()?;
-    let (filter, handle) = reload::Layer::new(as_started());
+    let started = from_environment()?;
+    let filter = parse(&started)
+        .map_err(|error| format!("RUST_LOG is {started:?}: {error}; it takes such as {EXAMPLES}"))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let lines = Lines::default();
     let shown = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).with_target(false);
     let log = shown.and_then(lines.clone()).with_filter(filter);
     tracing_subscriber::registry().with(log).with(traces.as_ref().map(Exporter::layer)).init();
     // The line above ends a process that does it twice.
-    let _ = LOG.set(Log { filter: handle, lines });
+    let _ = LOG.set(Log { started, filter: handle, lines });
     Ok(Telemetry { _traces: traces })
 }
 
@@ -71,8 +82,13 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().with_regex(false).parse(filter)
 }
 
-fn as_started() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL))
+/// RUST_LOG, or what is usual where it says nothing.
+fn from_environment() -> Result<String, String> {
+    match env::var("RUST_LOG") {
+        Ok(told) if !told.trim().is_empty() => Ok(told),
+        Ok(_) | Err(VarError::NotPresent) => Ok(USUAL.into()),
+        Err(VarError::NotUnicode(told)) => Err(format!("RUST_LOG is {told:?}, which isn't UTF-8")),
+    }
 }
 
 /// Whether `filter` says in RUST_LOG's language what is shown, such as `debug` or `info,worker=trace`.
@@ -85,11 +101,9 @@ pub fn check(filter: &str) -> Result<(), String> {
 
 /// Shows what `filter` says from here on; with an empty one what was shown at the start. One that can't be understood changes nothing.
 pub fn show(filter: &str) {
-    let new = match filter {
-        "" => Ok(as_started()),
-        told => parse(told),
-    };
-    if let (Some(log), Ok(new)) = (LOG.get(), new)
+    let Some(log) = LOG.get() else { return };
+    let told = if filter.is_empty() { &log.started } else { filter };
+    if let Ok(new) = parse(told)
         && log.filter.reload(new).is_err()
     {
         tracing::warn!("the log can't be filtered by {filter:?}: the subscriber is gone");
