@@ -232,3 +232,14 @@ fn a_dataset_that_changed_since_the_run_began() {
     assert_eq!(told.code, Some(65), "{told:?}");
     assert!(told.err.contains("new.parquet is new"), "{told:?}");
 }
+
+#[test]
+fn a_log_filter_that_cannot_be_understood_starts_nothing() {
+    let worker = ["--coordinator", "http://127.0.0.1:1"];
+    for (name, arguments) in [("tandem", ["coordinator"].as_slice()), ("tandem-worker", &worker)] {
+        let start = Command::new(e2e::program(name)).args(arguments).env("RUST_LOG", "worker=loud").output();
+        let told = Told::from(start.unwrap());
+        assert_eq!(told.code, Some(2), "{told:?}");
+        assert!(told.err.contains("RUST_LOG is \"worker=loud\""), "{told:?}");
+    }
+}

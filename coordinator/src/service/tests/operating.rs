@@ -165,3 +165,33 @@ async fn who_watches_sees_every_state_until_the_end() {
     assert_eq!(last.state, "finished");
     assert_eq!(last.exit_code, Some(Exit::Stopped.code().into()));
 }
+
+#[tokio::test]
+async fn a_rollback_waits_for_a_store_that_does_not_answer() {
+    let mut run = serve().await;
+    let (names, _streams) = run.seated().await;
+    step(&mut run, &names, G, v1::Phase::Training).await;
+    let mut turns = run.control.turns();
+    run.part(&names[0], 0, 2).await.unwrap();
+    while !run.part(&names[1], 1, 2).await.unwrap() {
+        turns.changed().await.unwrap();
+    }
+    let ask = v1::RollbackRequest { asked: asked("back", G), step: 1 };
+    run.operator.rollback(ask).await.unwrap();
+    // A link to itself is a file that can't be opened, and is not missing either.
+    let manifest = checkpoint::manifest_name(Generation(G));
+    let folder = run.output.path().join(checkpoint::FOLDER).join(checkpoint::folder(GlobalStep(1)));
+    let manifest = folder.join(manifest);
+    let aside = manifest.with_extension("aside");
+    std::fs::rename(&manifest, &aside).unwrap();
+    std::os::unix::fs::symlink(&manifest, &manifest).unwrap();
+    step(&mut run, &names, G, v1::Phase::Waiting).await;
+    let told = || run.control.look(|membership| membership.told_rollback().unwrap());
+    assert!(run.control.checkpoints().check_whole(GlobalStep(1)).await.is_err());
+    assert_eq!((told().done, told().fault.as_str()), (false, ""));
+    std::fs::rename(&aside, &manifest).unwrap();
+    while !told().done {
+        assert_eq!(told().fault, "");
+        timeout(Duration::from_secs(10), turns.changed()).await.expect("it is done").unwrap();
+    }
+}
