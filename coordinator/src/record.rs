@@ -173,7 +173,8 @@ async fn roll_back(control: &Control, journal: &Journal, target: Committed) -> R
     let Committed { step, generation, .. } = target;
     let whole = control.checkpoints().check_whole(step).await;
     if let Err(CommittedError::Store(error)) = &whole {
-        tracing::warn!("the run goes back to step {step} as soon as the store answers: {error}");
+        tracing::warn!("the run goes back to step {step} once the store answers: {error}");
+        control.decide(|membership, _| membership.delay_rollback(&error.to_string()));
         sleep(AGAIN).await;
         return Ok(false);
     }

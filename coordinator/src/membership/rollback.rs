@@ -21,12 +21,21 @@ pub struct Rollback {
 pub enum Course {
     /// It is to be decided when no generation goes on.
     Asked,
+    /// As asked, and the store has refused to show the checkpoint, saying this: it is asked again.
+    Delayed(String),
     /// The journal has it. Later checkpoints are being removed.
     Decided,
     /// Nothing is left of what came after.
     Done,
     /// It does not come about, for this reason.
     Withdrawn(String),
+}
+
+impl Rollback {
+    /// Whether it may still be withdrawn.
+    fn is_open(&self) -> bool {
+        matches!(self.course, Course::Asked | Course::Delayed(_))
+    }
 }
 
 impl Membership {
@@ -62,14 +71,14 @@ impl Membership {
 
     /// The checkpoint that the run is to go back to, and has not yet.
     pub fn going_back(&self) -> Option<GlobalStep> {
-        let open = self.rollback.as_ref().filter(|it| matches!(it.course, Course::Asked | Course::Decided));
+        let open = self.rollback.as_ref().filter(|it| it.is_open() || it.course == Course::Decided);
         open.map(|it| it.step)
     }
 
     /// The rollback to be decided now that no generation goes on: to which step, and the number of a generation that it takes.
     pub fn rolls_back(&self) -> Option<(GlobalStep, Generation)> {
         let idle = self.stage == Stage::Idle && self.proposal.is_none() && self.verdict.is_none();
-        let asked = self.rollback.as_ref().filter(|it| idle && it.course == Course::Asked)?;
+        let asked = self.rollback.as_ref().filter(|it| idle && it.is_open())?;
         Some((asked.step, self.generation.next()))
     }
 
@@ -90,9 +99,24 @@ impl Membership {
         self.proceed(now);
     }
 
+    /// One that is not decided yet is so once the store answers.
+    pub fn delay_rollback(&mut self, why: &str) {
+        if let Some(it) = self.rollback.as_mut().filter(|it| it.is_open()) {
+            it.course = Course::Delayed(why.into());
+        }
+    }
+
+    /// What the store says, that a rollback waits for.
+    pub(super) fn delayed_by(&self) -> Option<&str> {
+        match &self.rollback.as_ref()?.course {
+            Course::Delayed(why) => Some(why),
+            _ => None,
+        }
+    }
+
     /// One that is not decided yet does not come about.
     pub fn withdraw_rollback(&mut self, why: &str) {
-        if let Some(it) = self.rollback.as_mut().filter(|it| it.course == Course::Asked) {
+        if let Some(it) = self.rollback.as_mut().filter(|it| it.is_open()) {
             it.course = Course::Withdrawn(why.into());
         }
     }

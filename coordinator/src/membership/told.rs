@@ -158,7 +158,12 @@ impl Membership {
             }
             Stage::Idle if self.going_back().is_some() => {
                 let step = self.going_back().unwrap_or_default();
-                format!("going back to the checkpoint of step {step}; later ones are removed")
+                match self.delayed_by() {
+                    Some(why) => {
+                        format!("going back to step {step} once the store answers, which says: {why}")
+                    }
+                    None => format!("going back to the checkpoint of step {step}; later ones are removed"),
+                }
             }
             Stage::Idle if self.is_held_back() => {
                 let (by, held) = (self.paused().unwrap_or_default(), self.candidates().len() as u32);
