@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the coordinator's page in Chromium: against a mock with odd data, beside a real run while it trains, and with 4,096 simulated
+# Tests the coordinator's page in Chromium: against a mock with odd data, beside a real run while it trains and when it ends, and with 4,096 simulated
 # workers. Installs playwright-core in the cache outside the clone first; Chromium comes from the system. Idempotent.
 # Usage: scripts/page.sh [FOLDER]; screenshots go into FOLDER.
 set -euo pipefail
@@ -54,7 +54,8 @@ until compgen -G "$work/run/evaluations/*.json" >/dev/null; do
 done
 url=$(cat "$work/run/coordinator.url")
 TANDEM_PAGE=$url TANDEM_PAGE_EXPECTS=live browse >"$work/live.log" || { cat "$work/live.log"; exit 1; }
-"$tandem" stop --run "$work/run" >/dev/null
+TANDEM_PAGE=$url TANDEM_PAGE_EXPECTS=ends TANDEM_PAGE_STOP="'$tandem' stop --run '$work/run'" browse >"$work/ends.log" ||
+  { cat "$work/ends.log"; exit 1; }
 
 printf 'page: with 4,096 simulated workers\n'
 TANDEM_PAGE_EXPECTS=many target/debug/control_plane --deaths 10 --seconds 5 --then 'node --test tests/page/*.test.mjs' >"$work/many.log" ||

@@ -100,7 +100,11 @@ pub async fn start(layers: &Layers, resume: bool, guarded: bool) -> Result<Start
         return Ok(Start::Done(Box::new(config)));
     }
 
-    let beside = Beside { rows: Reader::new(manifest, &config.store)?, output: output.clone() };
+    let beside = Beside {
+        rows: Reader::new(manifest, &config.store)?,
+        output: output.clone(),
+        audience: Arc::default(),
+    };
     let listener = server::listen(&config.cluster.listen, guarded).await?;
     let address = listener
         .local_addr()

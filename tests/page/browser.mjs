@@ -101,7 +101,7 @@ const still = (page) =>
 
 /** Waits until the page shows what the coordinator tells: everything was answered, and it stands still. */
 export async function settled({ page, traffic }) {
-  await page.waitForFunction(() => document.querySelectorAll('#facts dd').length === 8, null, {
+  await page.waitForFunction(() => document.querySelectorAll('#facts dd').length >= 8, null, {
     timeout: PATIENCE,
   });
   await traffic.calm();

@@ -45,9 +45,9 @@ export function hostile() {
       ];
     if (name === 'quarantine')
       return [
-        { step: 3, row: 18, substitute: null, reason: HOSTILE, caption: `${HOSTILE} ${LONG}` },
-        { step: 3, row: 19, substitute: 21, reason: LONG, caption: null },
-        { step: 3, row: 19, substitute: 21, reason: '', caption: '' },
+        { step: 3, row: 18, substitute: null, reason: HOSTILE },
+        { step: 3, row: 19, substitute: 21, reason: LONG },
+        { step: 3, row: 19, substitute: 21, reason: '' },
       ];
     if (name === 'evaluation') {
       return {
@@ -55,14 +55,7 @@ export function hostile() {
         rows: null,
         recall: { text_to_image: { 1: null, [HOSTILE]: 0.1 }, [LONG]: {} },
         history: [{ step: 1, text_to_image_r1: null }, { step: 2 }],
-        examples: [
-          {
-            caption: HOSTILE,
-            image: 'https://example.invalid/x.png',
-            found: [{ image: 'javascript:alert(1)', caption: LONG, right: true, score: null }],
-          },
-          { caption: null, image: null, found: [] },
-        ],
+        grid: 'javascript:alert(1)',
       };
     }
     const members = [
@@ -90,6 +83,7 @@ export function hostile() {
       lanes: null,
       started_unix_millis: null,
       goodput: null,
+      learning_rate_scale: HOSTILE,
       members,
       revision: { series: 1, events: 1, quarantine: 1, evaluation: 1 },
     };

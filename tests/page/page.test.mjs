@@ -1,8 +1,10 @@
 // The coordinator's live page in a real browser. Without TANDEM_PAGE the page is served by mock.mjs, in all
-// scenarios; with it, the page at that address is looked at as TANDEM_PAGE_EXPECTS says (live, many or over).
+// scenarios; with it, the page at that address is looked at as TANDEM_PAGE_EXPECTS says (live, many or ends: then
+// TANDEM_PAGE_STOP is the command that ends its run).
 // What no coordinator does on demand, hostile texts and silence, is always the mock's.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import {
   elapse,
@@ -24,7 +26,7 @@ const servers = [];
 let browser;
 
 before(async () => {
-  assert.ok(['live', 'many', 'over'].includes(EXPECTS), `TANDEM_PAGE_EXPECTS is ${EXPECTS}`);
+  assert.ok(['live', 'many', 'ends'].includes(EXPECTS), `TANDEM_PAGE_EXPECTS is ${EXPECTS}`);
   browser = await launch();
 });
 
@@ -73,6 +75,8 @@ async function assertSectionsNow(page, url) {
   );
   assert.equal(await text('#name'), run.run);
   assert.equal(await text('#state'), run.state);
+  const isScaled = (await text('#facts')).includes('Learning rate');
+  assert.equal(isScaled, isFinite(run.learning_rate_scale) && run.learning_rate_scale !== 1);
   const names = Object.keys(series.values);
   assert.equal(await page.locator('#curves-choice input').count(), names.length);
   if (names.length > 0) assert.ok((await page.locator('#curves-body figure').count()) > 0);
@@ -88,8 +92,6 @@ async function assertSectionsNow(page, url) {
   else {
     const share = evaluation.recall.text_to_image['1'];
     assert.match(await text('#evaluation .recall'), new RegExp(`${(share * 100).toFixed(1)}`));
-    const examples = await page.locator('#evaluation .example').count();
-    assert.equal(examples, Math.min(4, evaluation.examples.length));
     const isDrawn = typeof evaluation.grid === 'string';
     assert.equal(await page.locator('#evaluation .grid img').count(), isDrawn ? 1 : 0);
   }
@@ -326,6 +328,19 @@ test('a run of which nothing is known yet says so everywhere', { timeout: 120e3 
   assert.equal(await opened.page.locator('main .empty:visible').count(), 8);
   assertClean(opened);
   await opened.close();
+});
+
+test('a page that stays open tells how its run ended', { skip: EXPECTS !== 'ends' }, async () => {
+  const opened = await open(browser, PAGE);
+  const { page, strangers, close } = opened;
+  await settled(opened);
+  execFileSync('sh', ['-c', process.env.TANDEM_PAGE_STOP]);
+  await page.waitForFunction(() => /^The run is over.*Exit code \d+/.test(document.getElementById('banner').textContent));
+  assert.equal(await page.locator('#state').innerText(), 'finished');
+  assert.ok((await page.locator('#curves-body figure').count()) > 0);
+  await shoot(page, 'ended');
+  assert.deepEqual(strangers, []);
+  await close();
 });
 
 test('a coordinator that is away is said to be, and found again', { timeout: 120e3 }, async () => {

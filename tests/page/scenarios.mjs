@@ -73,28 +73,6 @@ const CAPTIONS = Object.keys(COLOURS).flatMap((colour) =>
 
 function evaluation(step) {
   const noise = random(11);
-  const found = (at) =>
-    Array.from({ length: 5 }, (_, place) => {
-      const other = (at + place * 5 + (at % 3 === 0 ? 0 : 4)) % CAPTIONS.length;
-      const right = other === at;
-      return {
-        image: `api/evaluation/${at}/found/${place}`,
-        caption: CAPTIONS[other],
-        right,
-        score: 0.93 - place * 0.06 - noise() * 0.05,
-      };
-    });
-  const examples = CAPTIONS.slice(0, 10).map((caption, at) => ({
-    caption,
-    image: `api/evaluation/${at}/image`,
-    found: found(at),
-  }));
-  // Pictures for which captions were looked for: what was found has no pictures.
-  examples.splice(
-    2,
-    0,
-    ...[3, 6].map((at) => ({ ...examples[at], found: found(at).map((item) => ({ ...item, image: null })) })),
-  );
   const recall = (best) => ({ 1: best, 5: Math.min(1, best + 0.27), 10: Math.min(1, best + 0.39) });
   const history = Array.from({ length: Math.floor(step / 100) }, (_, at) => {
     const share = 1 - Math.exp(-(at + 1) / 6);
@@ -109,7 +87,7 @@ function evaluation(step) {
     text_to_image: recall(last.text_to_image_r1),
     image_to_text: recall(last.image_to_text_r1),
   };
-  return { step: Math.floor(step / 100) * 100, rows: 500, recall: recalls, history, examples };
+  return { step: Math.floor(step / 100) * 100, rows: 500, recall: recalls, history };
 }
 
 /** The picture at an address below api/, or null where there is none. */
@@ -121,9 +99,7 @@ export function pictured(path) {
       : Number(row[1]) % 3 === 1
         ? 'bytes'
         : CAPTIONS[row[1] % CAPTIONS.length];
-  if (/^evaluation\/\d+\/grid$/.test(path)) return CAPTIONS[6];
-  const example = /^evaluation\/(\d+)\/(image|found\/(\d+))$/.exec(path);
-  return example ? CAPTIONS[(Number(example[1]) + Number(example[3] ?? 0) * 5) % CAPTIONS.length] : null;
+  return /^evaluation\/\d+\/grid$/.test(path) ? CAPTIONS[6] : null;
 }
 
 const REASONS = [
@@ -140,7 +116,6 @@ const quarantine = (number) =>
       row: 17 + at * 31,
       substitute: 21 + at * 31,
       reason: REASONS[at % 4],
-      caption: at % 4 === 2 ? null : CAPTIONS[(at * 5) % 16],
     };
   });
 
@@ -255,6 +230,7 @@ export const common = (step, generation) => ({
   unix_millis: Date.now(),
   started_unix_millis: BEGAN,
   goodput: 0.9713,
+  learning_rate_scale: 1,
 });
 
 /** A run that is done. */
@@ -264,7 +240,7 @@ export function over() {
     if (name === 'series') return series(STEPS);
     if (name === 'events') return smallEvents(STEPS, smallGenerations());
     if (name === 'evaluation')
-      return { ...evaluation(STEPS), examples: [], grid: `api/evaluation/${STEPS}/grid` };
+      return { ...evaluation(STEPS), grid: `api/evaluation/${STEPS}/grid` };
     if (name !== 'run') return now(name);
     const members = [];
     return {
@@ -343,6 +319,7 @@ export function many() {
       reason: 'generation 300 trains on 4096 workers',
       pairs_per_second: 412300,
       goodput: 0.9312,
+      learning_rate_scale: 0.25,
       revision: { series: step >> 3, events: 4, quarantine: 3, evaluation: 2 },
     };
   };

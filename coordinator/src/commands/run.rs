@@ -118,7 +118,7 @@ async fn conduct(
     telemetry::show(&control.look(|membership| membership.settings().log.clone()));
     notes.iter().for_each(|note| tracing::info!("{note}"));
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = control.clone();
+    let (served, audience) = (control.clone(), beside.audience.clone());
     let mut server = tokio::spawn(async move {
         let stopped = async {
             let _ = stopped.await;
@@ -148,6 +148,7 @@ async fn conduct(
         tracing::warn!("the journal does not take the end of the run: the next start needs --resume");
     }
     let _ = timeout(GRACE, tidied).await;
+    audience.see_the_end().await;
     if stop.send(()).is_ok() {
         // What the workers still ask gets its answer before the server goes.
         let _ = timeout(GRACE, server).await;

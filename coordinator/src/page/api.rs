@@ -40,6 +40,7 @@ pub(super) fn run(control: &Control, events: usize, evaluations: usize) -> Value
         "min_workers": status.min_workers,
         "max_workers": status.max_workers,
         "exit_code": status.exit_code,
+        "learning_rate_scale": status.settings.map(|settings| settings.learning_rate_scale),
         "unix_millis": now.as_millis() as u64,
         "started_unix_millis": now.saturating_sub(elapsed).as_millis() as u64,
         "goodput": status.goodput,
@@ -129,5 +130,5 @@ pub(super) fn quarantine(control: &Control) -> Value {
     let recorder = control.recorder();
     let rows = recorder.quarantined();
     let newest = rows.iter().skip(rows.len().saturating_sub(NEWEST));
-    newest.map(|one| json!({ "step": one.step, "row": one.row, "substitute": one.substitute, "reason": one.reason, "caption": null })).collect()
+    newest.map(|one| json!({ "step": one.step, "row": one.row, "substitute": one.substitute, "reason": one.reason })).collect()
 }

@@ -61,7 +61,6 @@ impl Evaluations {
             },
             "history": history.collect::<Vec<_>>(),
             "grid": format!("api/evaluation/{step}/grid"),
-            "examples": [],
         })
     }
 

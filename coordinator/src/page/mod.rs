@@ -1,12 +1,14 @@
 //! The live page, the data that it shows, and the metrics for Prometheus. Read-only: no request here changes anything.
 
 mod api;
+mod audience;
 mod evaluations;
 mod past;
 mod prometheus;
 mod thumbnails;
 
 use crate::control::Control;
+pub use audience::Audience;
 use axum::{
     Router,
     extract::{Path, State},
@@ -75,6 +77,8 @@ pub struct Beside {
     pub rows: Reader,
     /// Its output, for evaluations.
     pub output: Folder,
+    /// Told when somebody looks.
+    pub audience: Arc<Audience>,
 }
 
 /// What the page shows.
@@ -83,13 +87,15 @@ struct View {
     rows: Option<Reader>,
     past: Mutex<Past>,
     evaluations: Option<Mutex<Evaluations>>,
+    audience: Arc<Audience>,
 }
 
 /// The page of a run.
 pub fn router(control: Arc<Control>, beside: Option<Beside>) -> Router {
     let past = Mutex::new(Past::new(control.trail()));
     let evaluations = beside.as_ref().map(|beside| Mutex::new(Evaluations::new(&beside.output)));
-    let view = Arc::new(View { control, past, evaluations, rows: beside.map(|beside| beside.rows) });
+    let audience = beside.as_ref().map(|beside| beside.audience.clone()).unwrap_or_default();
+    let view = View { control, past, evaluations, audience, rows: beside.map(|beside| beside.rows) };
     let mut router = Router::new();
     for (path, text) in ASSETS {
         router = router.route(path, get(async move || typed(kind(path), *text)));
@@ -107,7 +113,7 @@ pub fn router(control: Arc<Control>, beside: Option<Beside>) -> Router {
         .route("/api/rows/{row}/image", get(image))
         .route("/api/evaluation", get(evaluation))
         .route("/api/evaluation/{step}/grid", get(grid))
-        .with_state(view)
+        .with_state(Arc::new(view))
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> Response {
@@ -115,6 +121,7 @@ async fn metrics(State(view): State<Arc<View>>) -> Response {
 }
 
 async fn run(State(view): State<Arc<View>>) -> Response {
+    view.audience.looks();
     let mut past = view.past.lock().await;
     match past.catch_up().await {
         Ok(()) => json(&api::run(&view.control, past.events().len(), evaluated(&view).await)),

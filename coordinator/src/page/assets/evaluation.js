@@ -2,8 +2,8 @@
 
 import { Cursor } from './canvas.js';
 import { LineChart } from './chart.js';
-import { byId, el, moreButton, picture, reconcile, setText } from './dom.js';
-import { count, counted, isNumber, label, measure, natural, percent, short } from './format.js';
+import { byId, el, picture, setText } from './dom.js';
+import { count, counted, isNumber, label, natural, percent, short } from './format.js';
 
 const DIRECTIONS = { text_to_image: 'caption → images', image_to_text: 'image → captions' };
 
@@ -21,53 +21,6 @@ function recallTable(recall) {
     { class: 'recall' },
     el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Recall'), ...head)),
     el('tbody', {}, ...rows),
-  );
-}
-
-/** An address of a picture that a later evaluation may give to another one. */
-const ofStep = (address, step) => (typeof address === 'string' ? `${address}?step=${step}` : null);
-
-/** One of the things that were found, with a word where it is right. */
-function foundItem({ image, caption, right, score }, step, at) {
-  const said = typeof caption === 'string' ? short(caption, 240) : '';
-  const description = `found ${at + 1}: ${said || 'no caption'}`;
-  const verdict = right ? el('span', { class: 'verdict' }, '✓ right') : null;
-  const line = el('div', { class: 'found-line' }, verdict, el('span', { class: 'score' }, measure(score, 3)));
-  const shown = image ? [picture(ofStep(image, step), description)] : [];
-  return el(
-    'li',
-    { class: right ? 'found right' : 'found' },
-    ...shown,
-    line,
-    el('p', { class: 'said' }, said),
-  );
-}
-
-/** Whether captions were looked for: then what was found has no pictures. */
-const isImageQuery = ({ found }) => (found ?? []).length > 0 && found.every(({ image }) => !image);
-
-/** An example: the query, and what was found for it. */
-function exampleCard(example, step) {
-  const isImage = isImageQuery(example);
-  const found = (example.found ?? []).map((item, at) => foundItem(item, step, at));
-  const caption = typeof example.caption === 'string' ? short(example.caption, 240) : '';
-  const own = example.image
-    ? [picture(ofStep(example.image, step), isImage ? 'the query' : 'the picture of the query')]
-    : [];
-  const query = el(
-    'div',
-    { class: 'query' },
-    el('small', {}, isImage ? 'Captions found for' : 'Images found for'),
-    ...(isImage ? [] : [el('p', { class: 'asked' }, caption || 'no caption')]),
-    ...own,
-    isImage || own.length === 0 ? null : el('small', {}, 'its own picture'),
-    ...(isImage && caption ? [el('p', { class: 'said' }, caption)] : []),
-  );
-  return el(
-    'li',
-    { class: isImage ? 'example captions' : 'example' },
-    query,
-    el('ol', { class: 'found-list' }, ...found),
   );
 }
 
@@ -91,16 +44,13 @@ export class Evaluation {
     this.empty = el('p', { class: 'empty' }, 'No evaluation has been made yet.');
     this.numbers = el('div', { class: 'numbers' });
     this.grid = el('div');
-    this.list = el('ol', { class: 'examples' });
-    this.more = moreButton(4, () => this.redraw());
     const top = el('div', { class: 'evaluation-top' }, this.numbers, this.chart.figure);
-    this.filled = el('div', { hidden: true }, top, this.grid, this.list, this.more.button);
+    this.filled = el('div', { hidden: true }, top, this.grid);
     byId('evaluation-body').append(this.empty, this.filled);
   }
 
   /** Shows the answer to api/evaluation; null while there is none. */
   show(evaluation) {
-    this.evaluation = evaluation;
     this.empty.hidden = evaluation !== null;
     this.filled.hidden = evaluation === null;
     if (evaluation === null) return;
@@ -110,7 +60,6 @@ export class Evaluation {
     const isGiven = typeof grid === 'string' && grid.startsWith('api/');
     this.grid.replaceChildren(...(isGiven ? [gridLink(grid)] : []));
     this.showHistory([...(history ?? [])].sort((one, other) => one.step - other.step));
-    this.redraw();
   }
 
   /** How recall came to be what it is. */
@@ -122,17 +71,5 @@ export class Evaluation {
       { name: DIRECTIONS.image_to_text, values: values('image_to_text_r1'), colour: 'c1' },
     ];
     this.chart.show({ xs: history.map(({ step }) => step), lines });
-  }
-
-  /** The examples that are to be seen. */
-  redraw() {
-    const { examples, step } = this.evaluation;
-    const numbered = (examples ?? []).map((example, at) => ({ example, name: `${step} ${at}` }));
-    reconcile(
-      this.list,
-      this.more.cut(numbered),
-      ({ name }) => name,
-      ({ example }) => exampleCard(example, step),
-    );
   }
 }

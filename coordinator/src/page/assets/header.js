@@ -83,6 +83,8 @@ function facts(run, stepsPerSecond) {
       : [];
   const rate = isNumber(stepsPerSecond) ? `${measure(stepsPerSecond, 3)} steps/s` : '';
   const hasCheckpoint = isNumber(run.committed_checkpoint) && run.committed_checkpoint > 0;
+  const scale = run.learning_rate_scale;
+  const isScaled = isNumber(scale) && scale !== 1;
   return [
     ['Step', count(run.step), `of ${count(run.steps)}, ${percent(run.step / run.steps)}`],
     ['Time left', left, done],
@@ -94,6 +96,7 @@ function facts(run, stepsPerSecond) {
       hasCheckpoint ? count(run.committed_checkpoint) : 'none',
       hasCheckpoint && behind >= 0 ? (behind > 0 ? `${counted(behind, 'step')} ago` : 'the newest step') : '',
     ],
+    ...(isScaled ? [['Learning rate', `× ${measure(scale, 3)}`, 'the schedule’s, as an operator set']] : []),
     ['Goodput', percent(run.goodput), 'of the time was useful'],
     [
       'Elapsed',

@@ -4,7 +4,7 @@ import { byId, el, moreButton, picture, reconcile, setText } from './dom.js';
 import { count, counted, isNumber, short } from './format.js';
 
 /** A row's card. */
-function card({ step, row, substitute, reason, caption }) {
+function card({ step, row, substitute, reason }) {
   const image = isNumber(row) ? `api/rows/${row}/image` : null;
   const instead = isNumber(substitute) ? `, row ${count(substitute)} instead` : '';
   return el(
@@ -16,7 +16,6 @@ function card({ step, row, substitute, reason, caption }) {
       { class: 'card-text' },
       el('b', {}, `Row ${count(row)}`),
       el('p', { class: 'why' }, short(reason, 240)),
-      el('p', { class: 'said' }, typeof caption === 'string' ? short(caption, 240) : 'no caption'),
       el('small', {}, `step ${count(step)}${instead}`),
     ),
   );
