@@ -9,6 +9,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file_descriptor_set();
     let encoded = prost::Message::encode_to_vec(&descriptors);
     fs::write(Path::new(&env::var("OUT_DIR")?).join("tandem.v1.descriptors.bin"), encoded)?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure().codec_path("crate::codec::SmallCodec").compile_fds(descriptors)?;
     Ok(())
 }

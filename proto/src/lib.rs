@@ -4,6 +4,7 @@
 //! Invariants of absence: nothing here opens a file, a socket or a tensor.
 
 pub mod checkpoint;
+pub mod codec;
 pub mod config;
 pub mod exit;
 pub mod exposition;
