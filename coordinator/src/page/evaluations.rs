@@ -1,5 +1,6 @@
 //! What `tandem eval follow` has found so far, read from the run's output.
 
+use proto::GlobalStep;
 use serde_json::{Value, json};
 use shards::store::{Folder, StoreError};
 use std::{
@@ -24,15 +25,19 @@ impl Evaluations {
         Self { folder: output.below(FOLDER), looked: None, found: BTreeMap::new() }
     }
 
-    /// Reads what is new, if it is time; how many there are.
-    pub(super) async fn catch_up(&mut self) -> Result<usize, StoreError> {
+    /// Reads what is new, if it is time; how many there are. Those of checkpoints after `newest` are of steps that the run has gone back
+    /// from.
+    pub(super) async fn catch_up(&mut self, newest: GlobalStep) -> Result<usize, StoreError> {
+        self.found.retain(|step, _| *step <= newest.0);
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return Ok(self.found.len());
         }
         self.looked = Some(Instant::now());
         for name in self.folder.files().await? {
             let number = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            let Some(step) = number.filter(|step| !self.found.contains_key(step)) else { continue };
+            let Some(step) = number.filter(|step| *step <= newest.0 && !self.found.contains_key(step)) else {
+                continue;
+            };
             let bytes = self.folder.get(&name).await?.unwrap_or_default();
             if let Ok(value) = serde_json::from_slice(&bytes) {
                 self.found.insert(step, value);

@@ -7,7 +7,7 @@ mod past;
 mod prometheus;
 mod thumbnails;
 
-use crate::control::Control;
+use crate::{control::Control, membership::Membership};
 pub use audience::Audience;
 use axum::{
     Router,
@@ -132,7 +132,8 @@ async fn run(State(view): State<Arc<View>>) -> Response {
 /// How many evaluations there are. A store that does not answer hides none of the rest.
 async fn evaluated(view: &View) -> usize {
     let Some(evaluations) = &view.evaluations else { return 0 };
-    let counted = evaluations.lock().await.catch_up().await;
+    let newest = view.control.look(Membership::newest_committed);
+    let counted = evaluations.lock().await.catch_up(newest).await;
     counted.inspect_err(|error| tracing::debug!("no evaluations: {error}")).unwrap_or_default()
 }
 

@@ -23,8 +23,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) fn follow(runtime: &Runtime, arguments: &Follow) -> Result<()> {
     let output = Folder::open(&arguments.run)?;
     let found = output.below(FOLDER);
-    let names = runtime.block_on(found.files())?;
-    let mut last = names.iter().filter_map(|name| step_of(name)).max();
+    let mut last = runtime.block_on(evaluated(&found))?.into_iter().max();
     loop {
         let newest = runtime.block_on(committed::newest(&output.below(checkpoint::FOLDER)))?;
         let Some(newest) = newest else {
@@ -33,8 +32,9 @@ pub(super) fn follow(runtime: &Runtime, arguments: &Follow) -> Result<()> {
         };
         let steps = config::stored(&newest.config, &[])?.optimizer.steps;
         let step = newest.step.0;
-        // A run that was rolled back comes by the same steps again.
-        last.take_if(|last| *last > step);
+        if last.is_some_and(|last| last > step) {
+            last = runtime.block_on(forget_later(&found, step))?;
+        }
         if due(step, last, arguments.every, steps) {
             take(runtime, arguments, &found, newest.step)?;
             last = Some(step);
@@ -49,6 +49,23 @@ pub(super) fn follow(runtime: &Runtime, arguments: &Follow) -> Result<()> {
 /// Whether a checkpoint of `step` is evaluated after that of `last`, in a run of so many steps.
 fn due(step: u64, last: Option<u64>, every: u64, steps: u64) -> bool {
     last.is_none_or(|last| step > last && (step - last >= every || step >= steps))
+}
+
+/// The steps that have been evaluated.
+async fn evaluated(found: &Folder) -> Result<Vec<u64>> {
+    Ok(found.files().await?.iter().filter_map(|name| step_of(name, ".json")).collect())
+}
+
+/// Removes what was found of steps that a run has gone back from, and will come by again; returns the newest that is left.
+async fn forget_later(found: &Folder, step: u64) -> Result<Option<u64>> {
+    for name in found.files().await? {
+        let of = step_of(&name, ".json").or_else(|| step_of(&name, ".png"));
+        if of.is_some_and(|of| of > step) {
+            found.remove(&name).await?;
+        }
+    }
+    tracing::info!("the run has gone back to step {step}: evaluations of later steps are removed");
+    Ok(evaluated(found).await?.into_iter().max())
 }
 
 /// Evaluates one checkpoint. One that was removed meanwhile is left out.
@@ -83,8 +100,8 @@ fn take(runtime: &Runtime, arguments: &Follow, found: &Folder, step: GlobalStep)
 }
 
 /// The step whose evaluation a file holds.
-fn step_of(name: &str) -> Option<u64> {
-    name.strip_prefix("step-")?.strip_suffix(".json")?.parse().ok()
+fn step_of(name: &str, ending: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.strip_suffix(ending)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -98,7 +115,25 @@ mod tests {
         assert!(!due(109, Some(10), 100, 1000) && due(110, Some(10), 100, 1000));
         assert!(due(1000, Some(990), 100, 1000), "the last one always");
         assert!(!due(1000, Some(1000), 0, 1000));
-        assert_eq!(step_of("step-000000120.json"), Some(120));
-        assert_eq!(step_of("step-000000120.png"), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_found_of_steps_gone_back_from_is_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let found = Folder::open(place.path().to_str().unwrap()).unwrap();
+        for name in [
+            "step-000000100.json",
+            "step-000000100.png",
+            "step-000000200.json",
+            "step-000000200.png",
+            "other",
+        ] {
+            found.put(name, vec![1]).await.unwrap();
+        }
+        assert_eq!(forget_later(&found, 150).await.unwrap(), Some(100));
+        let mut left = found.files().await.unwrap();
+        left.sort();
+        assert_eq!(left, ["other", "step-000000100.json", "step-000000100.png"]);
+        assert_eq!(forget_later(&found, 50).await.unwrap(), None);
     }
 }
